@@ -1,0 +1,13 @@
+// Xen's error numbers as a type. The values are the ABI's (<xen/errno.h>); they leave the
+// hypervisor negated, and only at its edge.
+#pragma once
+
+namespace base {
+
+// XEN_ERRNO's first argument is only pasted, never expanded, so a hosted <errno.h> does not hurt.
+enum class Errno : int {
+#define XEN_ERRNO(name, value) k##name = value,
+#include <xen/errno.h>
+};
+
+}  // namespace base

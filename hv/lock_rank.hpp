@@ -1,0 +1,32 @@
+// The order in which locks are taken: a CPU that holds a lock may only take one of higher rank.
+// Two locks of the same rank are taken together only in address order (paging, grant).
+#pragma once
+
+#include <cstdint>
+
+namespace hv {
+
+enum class Rank : uint8_t {
+    kDomctl = 10,      // one control operation at a time
+    kDomainList = 20,  // the table of domains
+    kCpuPool = 25,
+    kDomain = 30,      // a domain's life: vCPUs, shutdown
+    kPaging = 40,      // a domain's page-table updates
+    kGrant = 50,       // a domain's grant table
+    kMaptrack = 55,    // a domain's list of grants it has mapped
+    kEvent = 60,       // binding and closing of a domain's ports (sending takes none)
+    kIrq = 65,         // one interrupt line
+    kDomainPages = 70, // a domain's page counts
+    kAllocator = 75,   // free frames
+    kHeap = 80,        // the hypervisor's small objects
+    kRcu = 85,
+    kScheduler = 90,   // a run queue
+    kTimer = 95,       // a CPU's timers
+    kCalibration = 97,
+    kHostPaging = 98,  // the hypervisor's own page tables
+    kPci = 110,        // configuration cycles
+    kFlush = 115,
+    kConsole = 120,    // the innermost: anyone may print
+};
+
+}  // namespace hv

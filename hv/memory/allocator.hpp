@@ -1,0 +1,64 @@
+// Frames of RAM: a buddy allocator over blocks of 2^order frames, and who gets them.
+//
+// Free memory is described by its block heads only; the page structs of a section (and the part
+// of the M2P that shows it) are backed when its first frame is handed out (page.hpp).
+// A frame that a domain gives back is scrubbed before anybody else gets it, and no CPU keeps a
+// TLB entry for it (the block remembers the flush stamp of its freeing).
+#pragma once
+
+#include "base/result.hpp"
+#include "hv/limits.hpp"
+#include "hv/memory/page.hpp"
+
+namespace hv::memory {
+
+inline constexpr unsigned kMaxOrder = 18;  ///< 1 GiB
+
+struct MachineRange {
+    uint64_t start;  ///< machine address, bytes
+    uint64_t end;    ///< exclusive
+};
+
+/// At boot, once the direct map stands: a range of RAM that nobody uses. Also later, for what boot
+/// itself needed (modules). Rounded inwards to whole frames.
+void add_free_range(MachineRange range);
+
+struct AllocOptions {
+    unsigned address_bits = 64;  ///< the whole block lies below 2^address_bits
+    bool zeroed = true;          ///< false: the caller overwrites it all (it is scrubbed anyway)
+};
+
+/// 2^order contiguous frames for the hypervisor itself, aligned to their size. kENOMEM.
+Result<Mfn> alloc_frames(unsigned order, AllocOptions options = {});
+void free_frames(Mfn mfn, unsigned order);
+
+/// 2^order contiguous frames for `domain`, each with kAllocated and one reference; counted in its
+/// total. kENOMEM: none free, or beyond its max_pages; kEINVAL: the domain is dying.
+Result<Mfn> alloc_domain_frames(Domain& domain, unsigned order, AllocOptions options = {});
+
+/// Shows a hypervisor frame to `domain` (its shared info, grant frames): it may map it, read-only
+/// or not, but it never counts as the domain's memory. The frame keeps one reference of ours.
+enum class Access { kReadOnly, kReadWrite };
+void share_frame(Mfn mfn, Domain& domain, Access access);
+/// Takes it back; kEBUSY while a mapping is left.
+Result<> unshare_frame(Mfn mfn, Domain& domain);
+
+/// Called by PageInfo::put() at zero.
+void free_domain_frame(PageInfo& page);
+
+/// Gives every frame of `domain` up that is still allocated (its reservation), from frame
+/// `cursor` on; stops early (true, cursor moved) when preempt_requested(). Runs when it dies.
+Result<bool> relinquish_frames(Domain& domain, Mfn& cursor);
+
+/// Moves `pages` of free memory aside for `domain` (XENMEM_claim_pages); 0 cancels. kENOMEM.
+Result<> set_claim(Domain& domain, uint64_t pages);
+uint64_t outstanding_claims();
+
+uint64_t free_pages();
+uint64_t total_pages();  ///< RAM that the machine has for guests and us
+Mfn max_page();          ///< one above the highest frame of RAM
+
+/// Scrubs some of the freed frames while a CPU idles; true if there is more to do.
+bool scrub_some();
+
+}  // namespace hv::memory

@@ -1,0 +1,56 @@
+// x86's part of a domain, and what the architecture owes hv/domain.
+#pragma once
+
+#include <atomic>
+
+#include "base/lock.hpp"
+#include "base/result.hpp"
+#include "hv/limits.hpp"
+#include "hv/lock_rank.hpp"
+#include "hv/memory/heap.hpp"
+
+namespace hv {
+struct Domain;
+struct Vcpu;
+struct DomainConfig;
+
+namespace arch {
+
+struct CpuPolicy;   // x86/cpu/policy.hpp: what CPUID and MSRs say to this domain
+struct PirqTable;   // x86/irq/pirq.hpp: its physical interrupts
+
+struct DomainState {
+    SpinLock paging_lock{static_cast<uint8_t>(Rank::kPaging)};
+    uint64_t physmap_pages = 0;        ///< XENMEM_maximum_gpfn: highest pfn the domain told, +1
+    CpuPolicy* cpu_policy = nullptr;
+    PirqTable* pirqs = nullptr;
+    Mfn perdomain_l3 = kInvalidMfn;    ///< the slot with each vCPU's GDT and LDT
+    uint32_t pci_cf8 = 0;              ///< Domain 0's configuration address register
+    bool isolate_page_tables = false;  ///< xpti for this domain
+    std::atomic<uint64_t>* pirq_eoi_map = nullptr;  ///< PHYSDEVOP_pirq_eoi_gmfn_v2
+    bool auto_unmask = false;
+    Mfn pirq_eoi_mfn = kInvalidMfn;
+    /// Which I/O ports it may use without being Domain 0 (XEN_DOMCTL_ioport_permission); nullptr: none.
+    Bitmap<65536>* ioports = nullptr;
+};
+
+/// Called by Domain::create / add_vcpu; undone by the destroy functions, also after half a success.
+Result<> init_domain(Domain& domain, const DomainConfig& config);
+void destroy_domain(Domain& domain);
+Result<> init_vcpu(Vcpu& vcpu);
+void destroy_vcpu(Vcpu& vcpu);
+
+/// Drops page tables, mappings and references of a dying domain whose vCPUs are off their CPUs;
+/// true: stopped early because of preempt_requested(), call again.
+bool relinquish_domain(Domain& domain);
+
+/// The registers of a vCPU from / to the ABI's struct (VCPUOP_initialise, XEN_DOMCTL_*vcpucontext).
+Result<> set_vcpu_context(Vcpu& vcpu, const struct vcpu_guest_context& context);
+void get_vcpu_context(Vcpu& vcpu, struct vcpu_guest_context& context);
+
+/// Whether the domain may map this frame although it is not RAM (device memory).
+bool may_map_device_frame(const Domain& domain, Mfn mfn);
+bool may_use_ports(const Domain& domain, uint16_t first, unsigned count);
+
+}  // namespace arch
+}  // namespace hv

@@ -1,0 +1,44 @@
+// The direct map: every frame of RAM has an address in the hypervisor, once boot is over.
+#pragma once
+
+#include "hv/limits.hpp"
+
+namespace hv::arch {
+
+/// Where the direct map begins (ARCHITECTURE.md, "Address space").
+#ifdef XENOLITH_HOST
+extern uintptr_t kDirectMap;  // a fake machine's memory
+#else
+inline constexpr uintptr_t kDirectMap = 0xffff830000000000;
+#endif
+
+/// The address of a frame of RAM.
+template <class T = void>
+T* mfn_to_virt(Mfn mfn) {
+    return reinterpret_cast<T*>(kDirectMap + address_of(mfn));
+}
+template <class T = void>
+T* machine_to_virt(uint64_t machine_address) {
+    return reinterpret_cast<T*>(kDirectMap + machine_address);
+}
+/// The frame of an address in the direct map.
+inline Mfn virt_to_mfn(const void* address) {
+    return base::mfn_of(reinterpret_cast<uintptr_t>(address) - kDirectMap);
+}
+
+/// Overwrites a frame with zeros.
+void clear_page(Mfn mfn);
+void copy_page(Mfn to, Mfn from);
+
+/// Maps `bytes` of device memory or firmware tables at `machine_address` uncached (devices) or
+/// cached (tables) for good; nullptr when out of address space or memory. Not for RAM.
+enum class Caching { kUncached, kCached };
+void* map_device(uint64_t machine_address, size_t bytes, Caching caching = Caching::kUncached);
+
+/// The machine-to-physical table as guests see it (read-only to them). Setting is for the owner
+/// of the frame's reservation; the table's part must be backed (memory/frames backs it).
+void set_m2p(Mfn mfn, uint64_t pfn);
+uint64_t get_m2p(Mfn mfn);
+inline constexpr uint64_t kInvalidM2p = ~uint64_t{0};
+
+}  // namespace hv::arch

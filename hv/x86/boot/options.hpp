@@ -1,0 +1,51 @@
+// The boot line (row H2): parsed once, each option named; unknown ones are told in a warning.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace hv::boot {
+
+/// How much memory Domain 0 gets: `dom0_mem=[min:N,][max:N,]N`, units B K M G, default KiB as in
+/// Xen; negative N: all but that much.
+struct MemorySize {
+    bool given = false;
+    bool negative = false;
+    uint64_t bytes = 0;
+};
+
+struct Options {
+    MemorySize dom0_mem, dom0_mem_min, dom0_mem_max;
+    unsigned dom0_max_vcpus_min = 1, dom0_max_vcpus_max = 0;  ///< 0: as many as CPUs
+    bool dom0_vcpus_pin = false;
+    char console[64] = "com1";      ///< `console=`, list with commas
+    struct Serial {
+        unsigned baud = 0;          ///< 0: leave as the firmware set it
+        unsigned data_bits = 8, stop_bits = 1;
+        char parity = 'n';
+        uint16_t port = 0x3f8;
+        unsigned irq = 4;
+    } com1, com2{.port = 0x2f8, .irq = 3};
+    enum class Level : uint8_t { kNone, kError, kWarning, kInfo, kAll };
+    Level log_level = Level::kWarning, log_rate = Level::kWarning;
+    Level guest_log_level = Level::kNone, guest_log_rate = Level::kWarning;
+    char sched[16] = "credit";
+    bool noreboot = false;
+    int xpti_dom0 = -1, xpti_domu = -1;  ///< -1: as the CPU needs
+    bool smap = true, smep = true, x2apic = true, nosmp = false;
+    unsigned max_cpus = 0;               ///< maxcpus=; 0: all
+    uint64_t conring_bytes = 16 * 1024;
+    uint64_t sched_slice_ms = 30;
+    char command_line[1024] = {};        ///< as given, for XENVER_commandline
+};
+
+/// The options in force, after parse().
+const Options& options();
+
+/// Parses the line the loader gave (with or without the image's name in front). Warnings about
+/// what is unknown or has no effect go to `warn`, one whole line each.
+void parse_command_line(std::string_view line, void (*warn)(std::string_view));
+/// The pure part, for tests.
+void parse_command_line(std::string_view line, Options& into, void (*warn)(std::string_view));
+
+}  // namespace hv::boot
