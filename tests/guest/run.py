@@ -1,0 +1,293 @@
+#!/usr/bin/env python3
+"""Boots the tiny guests as Domain 0 of stock Xen and of Xenolith and compares what they report.
+
+A test passes when it passes on both. One that stock Xen fails is wrong, unless its source carries a
+reason: `skip=` (the emulator's defect, run on neither) or `differs=` (a difference on purpose, only
+Xenolith must pass). Tests that cannot disturb each other share a boot; when a boot dies, the test
+that was running has failed and the rest go on in the next boot.
+"""
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import re
+import selectors
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg", "-machine", "q35",
+        "-no-reboot", "-serial", "stdio"]
+CPU = "max,-smap,-rdtscp"  # 7.2 breaks PV with SMAP; RDTSCP as for the systems
+BOOT_LINE = "console=com1 com1=115200,8n1 dom0_mem=128M guest_loglvl=all spec-ctrl=eager-fpu"
+BOOT_SECONDS = 60   # from QEMU's start to the first test
+TEST_SECONDS = 30   # for one test
+TAIL_LINES = 15     # of the console, shown for a boot that failed
+CRASHED = r"(?i)dom(ain )?\s?0 crashed"
+
+
+class Test:
+    """One line of the image's .testmeta section."""
+
+    def __init__(self, index, line):
+        self.index = index
+        self.name, self.covers, options = line.split("\t")
+        self.options = dict((o.split("=", 1) + [""])[:2] for o in options.split(";") if o)
+
+    def has(self, option):
+        return option in self.options
+
+    def group(self):
+        """Tests with equal keys may share a boot."""
+        alone = self.name if self.has("own-boot") or self.ending() else ""
+        o = self.options
+        return (o.get("image", ""), o.get("vcpus", "1"), o.get("args", ""), o.get("cpu", CPU),
+                self.has("module"), alone)
+
+    def ending(self):
+        """What the console must show when the test ends its domain, or None."""
+        return self.options.get("ends") or (CRASHED if self.has("crash") else None)
+
+
+class Outcome:
+    """What one test came to on one hypervisor."""
+
+    def __init__(self, verdict, detail="", seconds=0.0, tail=()):
+        self.verdict, self.detail, self.seconds, self.tail = verdict, detail, seconds, list(tail)
+
+
+def read_section(path, wanted):
+    """The bytes of one section of an ELF64 file."""
+    data = pathlib.Path(path).read_bytes()
+    offset, = struct.unpack_from("<Q", data, 40)
+    size, count, names_index = struct.unpack_from("<HHH", data, 58)
+    headers = [struct.unpack_from("<IIQQQQ", data, offset + i * size) for i in range(count)]
+    names = headers[names_index][4]
+    for name, _, _, _, start, length in headers:
+        end = data.index(b"\0", names + name)
+        if data[names + name:end].decode() == wanted:
+            return data[start:start + length]
+    raise SystemExit(f"{path} has no section {wanted}: not a test image")
+
+
+def load_tests(images):
+    text = read_section(images / "guest-pv64", ".testmeta").replace(b"\0", b"").decode()
+    lines = [line for line in text.split("\n") if line]
+    return [Test(i, line) for i, line in enumerate(lines)]
+
+
+def find_images(explicit=None):
+    for place in [explicit, ROOT / "build/guest", ROOT / "build/release/tests/guest"]:
+        if place and (pathlib.Path(place) / "guest-pv64").exists():
+            return pathlib.Path(place)
+    raise SystemExit("the test images are not built: cmake -S tests/guest -B build/guest && "
+                     "cmake --build build/guest")
+
+
+def write_module(directory):
+    """The boot module of tests with the `module` option: 5,000 bytes of a known pattern."""
+    path = pathlib.Path(directory) / "module"
+    if not path.exists():
+        path.write_bytes(bytes((i * 7 + 3) & 0xff for i in range(5000)))
+    return path
+
+
+class Machine:
+    """One QEMU with one hypervisor and the test image as its Domain 0."""
+
+    def __init__(self, hypervisor, tests, images, scratch):
+        first = tests[0]
+        vcpus = first.options.get("vcpus", "1")
+        image = images / ("guest-pv64-linux" if first.options.get("image") == "linux" else "guest-pv64")
+        if len(tests) == 1:
+            selection = f"tests={first.name}"
+        else:
+            selection = f"mask={sum(1 << t.index for t in tests):x}"
+        initrd = f"{image} {selection}"
+        if first.has("module"):
+            initrd += f",{write_module(scratch)}"
+        line = BOOT_LINE + (f" dom0_max_vcpus={vcpus}" if vcpus != "1" else "")
+        line = f"{line} {first.options.get('args', '')}".strip()
+        self.argv = QEMU + ["-m", "512", "-cpu", first.options.get("cpu", CPU), "-kernel",
+                            str(hypervisor), "-append", line, "-initrd", initrd]
+        self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.process.stdout, selectors.EVENT_READ)
+        self.pending = b""
+        self.lines = []
+
+    def line(self, seconds):
+        """The next line of the console; None at its end or when the time is over."""
+        end = time.monotonic() + seconds
+        while b"\n" not in self.pending:
+            left = end - time.monotonic()
+            if left <= 0 or not self.selector.select(left):
+                self.lines.append(f"[no line within {seconds} s]")
+                return None
+            data = os.read(self.process.stdout.fileno(), 65536)
+            if not data:
+                if self.pending:
+                    self.lines.append(self.pending.decode("utf8", "replace"))
+                self.lines.append("[the machine ended]")
+                return None
+            self.pending += data
+        line, self.pending = self.pending.split(b"\n", 1)
+        self.lines.append(line.decode("utf8", "replace").rstrip("\r"))
+        return self.lines[-1]
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def wait_for_ending(machine, test):
+    """The rest of a test that ends its domain: 'PASS' or the reason why not."""
+    while (line := machine.line(TEST_SECONDS)) is not None:
+        if re.search(test.ending(), line):
+            return Outcome("PASS")
+        if re.match(rf"TEST {test.name}: ", line):
+            return Outcome("FAIL", "survived: " + line.split(": ", 1)[1])
+    return Outcome("FAIL", f"the console did not show {test.ending()!r}", tail=machine.lines[-TAIL_LINES:])
+
+
+def boot_once(hypervisor, tests, images, scratch):
+    """Boots, and returns {name: Outcome} up to the end of the run or the death of the machine."""
+    outcomes = {}
+    running, since, wait = None, time.monotonic(), BOOT_SECONDS
+    by_name = {t.name: t for t in tests}
+    machine = Machine(hypervisor, tests, images, scratch)
+    try:
+        while (line := machine.line(wait)) is not None:
+            if line.startswith("TESTS DONE"):
+                return outcomes
+            if line.startswith("ENDING") and running and by_name[running].ending():
+                outcomes[running] = wait_for_ending(machine, by_name[running])
+                outcomes[running].seconds = time.monotonic() - since
+                return outcomes
+            match = re.match(r"TEST (\w+): (START|PASS|FAIL)\s?(.*)", line)
+            if not match or match[1] not in by_name:
+                continue
+            wait = TEST_SECONDS
+            if match[2] == "START":
+                running, since = match[1], time.monotonic()
+            else:
+                outcomes[match[1]] = Outcome(match[2], match[3], time.monotonic() - since)
+                running = None
+        waiting = [t.name for t in tests if t.name not in outcomes]
+        if waiting:  # nobody running: the boot itself failed, and with it the first of them
+            reason = "the machine died in it" if running else "the boot did not reach the tests"
+            outcomes[running or waiting[0]] = Outcome("FAIL", reason, time.monotonic() - since,
+                                                      machine.lines[-TAIL_LINES:])
+            if not running and not any(re.match("TEST ", l) for l in machine.lines):
+                for name in waiting[1:]:
+                    outcomes[name] = Outcome("FAIL", reason)
+        return outcomes
+    finally:
+        machine.close()
+
+
+def boot_group(hypervisor, tests, images, scratch):
+    outcomes = {}
+    while left := [t for t in tests if t.name not in outcomes]:
+        outcomes.update(boot_once(hypervisor, left, images, scratch))
+    return outcomes
+
+
+def judge(test, results):
+    """('passed' | 'failed' | 'skipped', reason) from the outcomes by hypervisor."""
+    if test.has("skip"):
+        return "skipped", test.options["skip"]
+    xenolith, stock = results.get("xenolith"), results.get("stock")
+    if test.has("differs"):
+        if xenolith is None:
+            return "skipped", "only on Xenolith: " + test.options["differs"]
+        return ("passed" if xenolith.verdict == "PASS" else "failed"), test.options["differs"]
+    bad = [name for name, outcome in results.items() if outcome.verdict != "PASS"]
+    reason = "; ".join(f"{name}: {results[name].detail}" for name in bad)
+    if stock and stock.verdict != "PASS":
+        reason = "the test is wrong, stock Xen fails it: " + reason
+    return ("failed" if bad else "passed"), reason
+
+
+def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, out=print):
+    """Runs the tests whose name matches `pattern` on both images, or on the one that `only` names.
+
+    Returns the numbers (passed, failed, skipped); one line a test goes to `out`."""
+    images = find_images(images)
+    tests = [t for t in load_tests(images) if not pattern or re.search(pattern, t.name)]
+    hypervisors = {n: p for n, p in (("stock", stock), ("xenolith", xenolith))
+                   if only in (None, n) and p}
+    groups = {}
+    for test in tests:
+        if not test.has("skip"):
+            groups.setdefault(test.group(), []).append(test)
+    results = {t.name: {} for t in tests}
+    missing = {t.name: len(hypervisors) if not t.has("skip") else 0 for t in tests}
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    lock = threading.Lock()
+
+    def show(test):
+        verdict, reason = judge(test, results[test.name])
+        counts[verdict] += 1
+        each = "  ".join(f"{n} {results[test.name][n].verdict} {results[test.name][n].seconds:5.2f} s"
+                         for n in hypervisors if n in results[test.name])
+        out(f"{verdict:7}  {test.name:34} {each}" + (f"  -- {reason}" if reason else ""))
+        for name, outcome in results[test.name].items():
+            for line in outcome.tail:
+                out(f"         {name}| {line}")
+
+    def work(name, group):
+        outcomes = boot_group(hypervisors[name], group, images, scratch)
+        with lock:
+            for test in group:
+                results[test.name][name] = outcomes[test.name]
+                missing[test.name] -= 1
+                if not missing[test.name]:
+                    show(test)
+
+    for test in tests:
+        if test.has("skip"):
+            show(test)
+    with tempfile.TemporaryDirectory() as scratch, \
+            concurrent.futures.ThreadPoolExecutor(max_workers=jobs) as pool:
+        # The big shared boots first, so that the last worker is not left with the longest one.
+        ordered = sorted(groups.values(), key=len, reverse=True)
+        for job in [pool.submit(work, n, g) for g in ordered for n in hypervisors]:
+            job.result()
+    return counts["passed"], counts["failed"], counts["skipped"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--xenolith", help="Xenolith's image")
+    parser.add_argument("--stock", help="stock Xen 4.17, unpacked")
+    parser.add_argument("--only", choices=["stock", "xenolith"])
+    parser.add_argument("--filter", metavar="RE", help="names to run")
+    parser.add_argument("--list", action="store_true", help="names and what each covers")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--images", help="folder of the built test images")
+    args = parser.parse_args()
+    if args.list:
+        for test in load_tests(find_images(args.images)):
+            if not args.filter or re.search(args.filter, test.name):
+                print(f"{test.name:34} {test.covers}")
+        return 0
+    for name in ("stock", "xenolith"):
+        if args.only in (None, name) and not getattr(args, name):
+            parser.error(f"--{name} IMAGE is needed (or --only the other one)")
+    passed, failed, skipped = run(args.xenolith, args.stock, args.images, args.only, args.filter,
+                                  args.jobs, lambda line: print(line, flush=True))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
