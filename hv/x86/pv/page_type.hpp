@@ -1,0 +1,50 @@
+// Direct paging: a frame becomes a page table only after every entry in it has been checked, and
+// stays read-only to the guest while it is one. The references are counted in PageInfo::type.
+//
+// A table of level N holds, for each present entry, a type and a general reference on the table
+// of level N-1 it names; an L1 table holds a general reference on each frame it maps, and a
+// writable one where the mapping may write. Checking a tree can take long: it stops when
+// something else is pending (kERESTART) and goes on from PageInfo's aux.
+//
+// All of it runs under the paging lock of the domain that owns the tables.
+#pragma once
+
+#include "base/result.hpp"
+#include "hv/domain/domain.hpp"
+#include "hv/memory/page.hpp"
+#include "hv/x86/paging/entry.hpp"
+
+namespace hv::pv {
+
+enum class Preempt : bool { kNo, kYes };
+
+/// A type reference on a frame of `domain`, which the caller holds a general reference on; checks
+/// the contents if the frame is not of that type yet. kEINVAL: bad contents or in use as another
+/// type; kERESTART: interrupted, call again.
+Result<> get_table_type(Domain& domain, PageInfo& page, PageType type, Preempt preempt);
+/// Drops it; the last one drops what the table's entries hold. kERESTART: interrupted, and the
+/// reference is still there: call again.
+Result<> put_table_type(Domain& domain, PageInfo& page, Preempt preempt);
+
+/// Both references on the frame `mfn` of `domain` (for CR3, pinning).
+Result<> get_table(Domain& domain, Mfn mfn, PageType type, Preempt preempt);
+Result<> put_table(Domain& domain, Mfn mfn, Preempt preempt);
+
+/// MMUEXT_PIN_Lx_TABLE: one more reference that stays until unpinned. kEINVAL: pinned already.
+Result<> pin_table(Domain& domain, Mfn mfn, PageType type);
+Result<> unpin_table(Domain& domain, Mfn mfn);
+
+/// The references that a leaf entry stands for. `owner`: whose frames it may name (foreign maps);
+/// `table_owner`: whose table it goes into. kEINVAL, kEPERM.
+Result<> get_leaf(Domain& table_owner, Domain& owner, paging::Entry entry);
+void put_leaf(paging::Entry entry);
+
+/// Replaces an entry of a live, checked table of `level`, with all references; `slot` points into
+/// the direct map. `preserve_ad`: keep the processor's A and D bits. kERESTART as above.
+Result<> replace_entry(Domain& table_owner, Domain& frame_owner, PageInfo& table, unsigned level,
+                       paging::Entry* slot, paging::Entry wanted, bool preserve_ad);
+
+/// Undoes what a dying domain's tables hold, pinned or checked in part, in `page`. kERESTART.
+Result<> force_release(Domain& domain, PageInfo& page);
+
+}  // namespace hv::pv
