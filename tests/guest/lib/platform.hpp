@@ -19,6 +19,9 @@ void init_platform(start_info_t* info);
 shared_info_t& shared_info();
 /// The boot vCPU's area: in shared_info, until a test moves it.
 volatile vcpu_info_t& vcpu_info();
+inline bool this_vcpu_masked() {
+    return vcpu_info().evtchn_upcall_mask & 1;
+}
 /// Tells the framework that VCPUOP_register_vcpu_info moved the boot vCPU's area.
 void set_vcpu_info(vcpu_info_t* moved);
 

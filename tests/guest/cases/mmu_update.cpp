@@ -1,0 +1,244 @@
+// mmu_update: page-table entries one by one and in batches, and what is refused.
+#include <initializer_list>
+
+#include "memory.hpp"
+#include "platform.hpp"
+#include "print.hpp"
+#include "test.hpp"
+#include "traps.hpp"
+
+namespace guest {
+
+TEST(mmu_update_maps, "mmu_update MMU_NORMAL_PT_UPDATE: an L1 entry appears and goes", "") {
+    const Window window = open_window();
+    auto* page = alloc_page_as<uint64_t>();
+    *page = 0x1234;
+    CHECK_EQ(window.map(3, pte(mfn_of(page), kDataFlags)), 0);
+    CHECK_EQ(*window.at(3), 0x1234);
+    *window.at(3) = 0x5678;
+    CHECK_EQ(*page, 0x5678);
+    CHECK_EQ(window.map(3, 0), 0);
+    CHECK_EQ(mmuext(MMUEXT_INVLPG_LOCAL, window.va(3)), 0);
+    CHECK(catch_trap([&] { *window.at(3); }).is(kPageFault));
+}
+
+TEST(mmu_update_kernel_user_bit, "mmu_update: a kernel entry without U gains it (ring 3 kernel)",
+     "") {
+    const Window window = open_window();
+    auto* page = alloc_page_as<uint64_t>();
+    CHECK_EQ(window.map(0, pte(mfn_of(page), kPresent | kWrite)), 0);
+    CHECK(window.l1[0] & kUser);
+    *window.at(0) = 7;
+    CHECK_EQ(*page, 7);
+}
+
+TEST(mmu_update_upper_levels, "mmu_update: L2, L3 and L4 entries set and cleared", "") {
+    const Window window = open_window();
+    auto* page = alloc_page_as<uint64_t>();
+    auto* l1 = alloc_page_as<uint64_t>();
+    l1[1] = pte(mfn_of(page), kDataFlags);
+    make_read_only(l1);
+    *page = 42;
+    CHECK_EQ(write_entry(&window.l2[5], pte(mfn_of(l1), kTableFlags)), 0);
+    CHECK_EQ(*reinterpret_cast<volatile uint64_t*>(window.base + (5ul << 21) + kPageSize), 42);
+    CHECK_EQ(write_entry(&window.l2[5], 0), 0);
+    CHECK_EQ(write_entry(&window.l3[7], pte(mfn_of(window.l2), kTableFlags)), 0);
+    CHECK_EQ(write_entry(&window.l3[7], 0), 0);
+    const uint64_t slot = window.base >> 39;
+    CHECK_EQ(write_entry(&boot_l4()[slot], 0), 0);
+    // The references fell with the entries: the table is plain memory again.
+    make_writable(l1);
+    make_writable(window.l3);
+}
+
+TEST(mmu_update_machphys, "mmu_update MMU_MACHPHYS_UPDATE: own frames only", "") {
+    auto* page = alloc_page_as<uint64_t>();
+    const uint64_t mfn = mfn_of(page);
+    mmu_update_t update = {mfn << 12 | MMU_MACHPHYS_UPDATE, 0x4321};
+    CHECK_EQ(mmu_update(&update, 1), 0);
+    CHECK_EQ(m2p(mfn), 0x4321);
+    update.val = pfn_of(page);
+    CHECK_EQ(mmu_update(&update, 1), 0);
+    CHECK_EQ(m2p(mfn), pfn_of(page));
+    update.ptr = 0xfffffffffful << 12 | MMU_MACHPHYS_UPDATE;
+    CHECK_EQ(mmu_update(&update, 1), -kEINVAL);
+}
+
+TEST(mmu_update_preserve_ad, "mmu_update MMU_PT_UPDATE_PRESERVE_AD: A and D survive", "") {
+    const Window window = open_window();
+    auto* page = alloc_page_as<uint64_t>();
+    CHECK_EQ(window.map(0, pte(mfn_of(page), kPresent | kWrite | kUser)), 0);
+    CHECK_EQ(window.l1[0] & (kAccessed | kDirty), 0);
+    *window.at(0) = 1;
+    CHECK_EQ(window.l1[0] & (kAccessed | kDirty), kAccessed | kDirty);
+    const uint64_t fresh = pte(mfn_of(page), kPresent | kUser);
+    CHECK_EQ(write_entry(&window.l1[0], fresh, MMU_PT_UPDATE_PRESERVE_AD), 0);
+    CHECK_EQ(window.l1[0] & (kAccessed | kDirty | kWrite), kAccessed | kDirty);
+    CHECK_EQ(write_entry(&window.l1[0], fresh), 0);
+    CHECK_EQ(window.l1[0] & (kAccessed | kDirty), 0);
+}
+
+TEST(mmu_update_batch_stops, "mmu_update: a batch stops at the bad entry and says how many it did",
+     "") {
+    const Window window = open_window();
+    auto* page = alloc_page_as<uint64_t>();
+    const uint64_t good = pte(mfn_of(page), kDataFlags);
+    mmu_update_t batch[4];
+    for (unsigned i = 0; i < 4; ++i) batch[i] = {machine_address(&window.l1[i]), good};
+    batch[2].val = pte(mfn_of(window.l1), kDataFlags);  // a page table, writable
+    unsigned done = 99;
+    CHECK(mmu_update(batch, 4, &done) < 0);
+    CHECK_EQ(done, 2);
+    CHECK(window.l1[0] & kPresent);
+    CHECK(window.l1[1] & kPresent);
+    CHECK_EQ(window.l1[2], 0);
+    CHECK_EQ(window.l1[3], 0);
+    CHECK_EQ(mmu_update(batch, 0, &done), 0);
+    CHECK_EQ(done, 0);
+}
+
+TEST(mmu_update_long_batch, "mmu_update: 512 entries of one table, set and cleared again", "") {
+    const Window window = open_window();
+    auto* page = alloc_page_as<uint64_t>();
+    auto* batch = static_cast<mmu_update_t*>(alloc_pages(4));
+    for (unsigned i = 0; i < 1024; ++i)
+        batch[i] = {machine_address(&window.l1[i % 512]),
+                    i < 512 ? pte(mfn_of(page), kDataFlags) : 0};
+    unsigned done = 0;
+    CHECK_EQ(mmu_update(batch, 512, &done), 0);
+    CHECK_EQ(done, 512);
+    *page = 99;
+    for (unsigned i = 0; i < 512; ++i) CHECK_EQ(*window.at(i), 99);
+    CHECK_EQ(mmu_update(batch, 1024, &done), 0);
+    CHECK_EQ(done, 1024);
+    for (unsigned i = 0; i < 512; ++i) CHECK_EQ(window.l1[i], 0);
+}
+
+TEST(mmu_update_refuses_writable_table, "type check: no writable mapping of a page table", "") {
+    const Window window = open_window();
+    for (const uint64_t* table : {window.l1, window.l2, window.l3, boot_l4()}) {
+        CHECK_EQ(window.map(0, pte(mfn_of(table), kDataFlags)), -kEBUSY);
+        CHECK_EQ(window.l1[0], 0);
+        CHECK_EQ(window.map(1, pte(mfn_of(table), kReadOnlyFlags)), 0);
+    }
+}
+
+TEST(mmu_update_refuses_table_of_writable, "type check: no table while a writable mapping lasts",
+     "") {
+    const Window window = open_window();
+    auto* page = alloc_page_as<uint64_t>();
+    CHECK_EQ(write_entry(&window.l2[1], pte(mfn_of(page), kTableFlags)), -kEINVAL);
+    make_read_only(page);
+    CHECK_EQ(write_entry(&window.l2[1], pte(mfn_of(page), kTableFlags)), 0);
+    CHECK_EQ(update_va_mapping(addr(page), pte(mfn_of(page), kDataFlags), UVMF_INVLPG), -kEBUSY);
+    CHECK_EQ(write_entry(&window.l2[1], 0), 0);
+    make_writable(page);
+}
+
+TEST(mmu_update_refuses_wrong_level, "type check: a table of one level is none of another", "") {
+    const Window window = open_window();
+    // An L1 as L2, an L2 as L3: each is in use at its own level.
+    CHECK_EQ(write_entry(&window.l3[1], pte(mfn_of(window.l1), kTableFlags)), -kEINVAL);
+    CHECK_EQ(write_entry(&boot_l4()[7], pte(mfn_of(window.l2), kTableFlags)), -kEINVAL);
+    CHECK_EQ(write_entry(&window.l2[1], pte(mfn_of(window.l3), kTableFlags)), -kEINVAL);
+    CHECK_EQ(window.l3[1] | window.l2[1] | boot_l4()[7], 0);
+}
+
+TEST(mmu_update_refuses_bad_contents, "validation: a page of nonsense does not become a table",
+     "") {
+    const Window window = open_window();
+    auto* table = alloc_page_as<uint64_t>();
+    table[0] = pte(mfn_of(alloc_page()), kDataFlags);
+    table[17] = pte(mfn_of(window.l1), kDataFlags);  // a writable table inside
+    make_read_only(table);
+    CHECK_EQ(write_entry(&window.l2[1], pte(mfn_of(table), kTableFlags)), -kEBUSY);
+    CHECK_EQ(window.l2[1], 0);
+    // And what was counted on the way is given back: the page becomes writable.
+    make_writable(table);
+    table[17] = 0;
+    make_read_only(table);
+    CHECK_EQ(write_entry(&window.l2[1], pte(mfn_of(table), kTableFlags)), 0);
+}
+
+TEST(mmu_update_refuses_bad_frame, "validation: frames that are not there or not ours", "") {
+    const Window window = open_window();
+    const uint64_t beyond =
+        static_cast<uint64_t>(memory_op(XENMEM_maximum_ram_page, nullptr)) + 4096;
+    CHECK(window.map(0, pte(0xffffffffful, kDataFlags)) < 0);
+    CHECK(write_entry(&window.l2[1], pte(beyond, kTableFlags)) < 0);
+    CHECK(write_entry(&window.l2[1], pte(0xffffffffful, kTableFlags)) < 0);
+    CHECK_EQ(window.l1[0] | window.l2[1], 0);
+}
+
+TEST(mmu_update_refuses_hypervisor_frame, "validation: the hypervisor's own frames", "") {
+    const Window window = open_window();
+    xen_pfn_t m2p_frames[1] = {};
+    xen_machphys_mfn_list_t list = {.max_extents = 1};
+    set_xen_guest_handle(list.extent_start, m2p_frames);
+    CHECK_EQ(memory_op(XENMEM_machphys_mfn_list, &list), 0);
+    CHECK_EQ(list.nr_extents, 1);
+    CHECK(window.map(0, pte(m2p_frames[0], kDataFlags)) < 0);
+    CHECK(window.map(0, pte(m2p_frames[0], kReadOnlyFlags)) < 0);
+    CHECK_EQ(window.l1[0], 0);
+}
+
+TEST(mmu_update_maps_foreign_m2p, "mmu_update with DOMID_XEN: the M2P read-only, never writable",
+     "") {
+    const Window window = open_window();
+    xen_pfn_t m2p_frames[1] = {};
+    xen_machphys_mfn_list_t list = {.max_extents = 1};
+    set_xen_guest_handle(list.extent_start, m2p_frames);
+    CHECK_EQ(memory_op(XENMEM_machphys_mfn_list, &list), 0);
+    mmu_update_t update = {machine_address(&window.l1[0]), pte(m2p_frames[0], kReadOnlyFlags)};
+    CHECK_EQ(mmu_update(&update, 1, nullptr, DOMID_XEN), 0);
+    for (unsigned i = 0; i < 512; ++i) CHECK_EQ(window.at(0)[i], m2p(i));
+    update.val = pte(m2p_frames[0], kDataFlags);
+    CHECK(mmu_update(&update, 1, nullptr, DOMID_XEN) < 0);
+}
+
+TEST(mmu_update_refuses_large_pages, "validation: large pages in L2 and L3", "") {
+    const Window window = open_window();
+    auto* page = alloc_page_as<uint64_t>();
+    CHECK_EQ(write_entry(&window.l2[1], pte(mfn_of(page) & ~511ul, kTableFlags | kLarge)),
+             -kEINVAL);
+    CHECK_EQ(write_entry(&window.l3[1], pte(mfn_of(window.l2), kTableFlags | kLarge)), -kEINVAL);
+}
+
+TEST(mmu_update_refuses_hypervisor_slots, "validation: the L4 slots of the hypervisor", "") {
+    const Window window = open_window();
+    const uint64_t entry = pte(mfn_of(window.l3), kTableFlags);
+    CHECK(write_entry(&boot_l4()[256], entry) < 0);
+    CHECK(write_entry(&boot_l4()[271], entry) < 0);
+    CHECK_EQ(write_entry(&boot_l4()[272], entry), 0);
+    CHECK_EQ(write_entry(&boot_l4()[272], 0), 0);
+}
+
+TEST(mmu_update_linear_table, "validation: an L4 may map itself, read-only", "") {
+    uint64_t* l4 = boot_l4();
+    CHECK(write_entry(&l4[5], pte(mfn_of(l4), kTableFlags)) < 0);
+    CHECK_EQ(write_entry(&l4[5], pte(mfn_of(l4), kReadOnlyFlags)), 0);
+    const auto* seen =
+        reinterpret_cast<volatile uint64_t*>((5ul << 39) | (5ul << 30) | (5ul << 21) | (5ul << 12));
+    CHECK_EQ(mfn_of_pte(seen[511]), mfn_of_pte(l4[511]));
+    CHECK_EQ(write_entry(&l4[5], 0), 0);
+}
+
+TEST(mmu_update_plain_page, "mmu_update on a page that is no table: an ordinary checked write",
+     "") {
+    auto* page = alloc_page_as<uint64_t>();
+    CHECK_EQ(write_entry(&page[9], 0xdeadbeef), 0);
+    CHECK_EQ(page[9], 0xdeadbeef);
+}
+
+TEST(mmu_update_bad_request, "mmu_update: unknown command bits, bad table frame, bad domain", "") {
+    const Window window = open_window();
+    mmu_update_t update = {machine_address(&window.l1[0]) | 5, 0};
+    CHECK_EQ(mmu_update(&update, 1), -kENOSYS);
+    update.ptr = 0xffffffffful << 12;
+    CHECK_EQ(mmu_update(&update, 1), -kEINVAL);
+    update.ptr = machine_address(&window.l1[0]);
+    CHECK_EQ(mmu_update(&update, 1, nullptr, 1234), -kESRCH);
+    CHECK_EQ(hypercall(__HYPERVISOR_mmu_update, 0x1000, 1, 0, DOMID_SELF), -kEFAULT);
+}
+
+}  // namespace guest
