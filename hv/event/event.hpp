@@ -37,8 +37,16 @@ bool has_pending(const Vcpu& vcpu);
 void mark_all_pending(Vcpu& vcpu);
 bool port_pending(Domain& domain, Port port);  ///< false for ports that do not exist
 bool port_valid(Domain& domain, Port port);
-/// Removes `vcpu` from the pollers; called when it wakes.
+
+/// SCHEDOP_poll. The caller sets pause::kBlocked, then begin_poll() with the one port or
+/// kPollSeveral, then looks at its ports once more (port_pending): an event from then on ends the
+/// block. clear_poll() takes `vcpu` out again: after that look, on time-out, and when it wakes.
+inline constexpr uint32_t kPollSeveral = ~uint32_t{0};
+void begin_poll(Vcpu& vcpu, uint32_t port);
 void clear_poll(Vcpu& vcpu);
+
+/// Unmasks the port a physical interrupt is bound to (PHYSDEVOP_eoi with auto-unmask).
+void unmask_pirq(Domain& domain, Pirq pirq);
 
 /// For debug key 'e' and lsevtchn.
 void dump(Domain& domain);
