@@ -26,6 +26,7 @@ struct DomainState {
     PirqTable* pirqs = nullptr;
     Mfn perdomain_l3 = kInvalidMfn;    ///< the slot with each vCPU's GDT and LDT
     uint32_t pci_cf8 = 0;              ///< Domain 0's configuration address register
+    uint8_t cmos_index = 0;            ///< and the index of its last access to the CMOS
     bool isolate_page_tables = false;  ///< xpti for this domain
     std::atomic<uint64_t>* pirq_eoi_map = nullptr;  ///< PHYSDEVOP_pirq_eoi_gmfn_v2
     bool auto_unmask = false;

@@ -47,7 +47,13 @@ struct PvVcpu {
     uint64_t gs_base_user = 0;
     uint64_t debug_registers[8] = {};
 
+    uint64_t physdev_port_bitmap = 0;       ///< PHYSDEVOP_set_iobitmap: linear address, and size
     uint32_t physdev_port_bitmap_bytes = 0;
+
+    uint32_t tsc_aux = 0;                   ///< MSRs: what rdtscp tells, CPUID faulting in user mode
+    uint64_t misc_features = 0;
+    uint64_t debug_address_masks[4] = {};
+    uint32_t io_breakpoints = 0;            ///< enable bits of DR7 that watch ports: emulated
 };
 
 struct VcpuState {

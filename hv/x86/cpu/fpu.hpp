@@ -5,9 +5,9 @@
 #include <cstdint>
 
 #include "base/result.hpp"
+#include "hv/limits.hpp"
 
 namespace hv {
-using namespace base;
 struct Vcpu;
 
 namespace arch::fpu {
