@@ -97,6 +97,11 @@ class AtomicBitmap {
     void set(size_t i) { word(i).fetch_or(bit(i)); }
     void clear(size_t i) { word(i).fetch_and(~bit(i)); }
 
+    bool empty() const {
+        for (auto& w : words_)
+            if (w.load()) return false;
+        return true;
+    }
     Bitmap<N> snapshot() const {
         Bitmap<N> b;
         for (size_t w = 0; w < Bitmap<N>::kWords; ++w) b.set_word(w, words_[w].load());

@@ -24,6 +24,8 @@
 
 namespace hv {
 
+class EventChannels;  // hv/event/channels.hpp
+
 using DomainRef = Ref<Domain>;
 
 enum class Dying : uint8_t { kAlive, kDying, kDead };

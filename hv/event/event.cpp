@@ -1,0 +1,125 @@
+// What other rooms raise and ask: virtual and physical interrupts, upcalls, polling.
+#include "hv/event/event.hpp"
+
+#include <algorithm>
+
+#include "hv/event/bind.hpp"
+#include "hv/event/channels.hpp"
+#include "hv/event/two_level.hpp"
+
+namespace hv::event {
+namespace {
+
+Channel* virq_channel(Vcpu& vcpu, uint32_t virq) {
+    if (virq >= NR_VIRQS) return nullptr;
+    Port port = std::atomic_ref(vcpu.virq_port[virq]).load(std::memory_order_acquire);
+    if (port == Port{}) return nullptr;
+    Channel* channel = vcpu.domain->events->find(port);
+    return channel && channel->state.load() == ChannelState::kVirq ? channel : nullptr;
+}
+
+Channel* pirq_channel(Domain& domain, Pirq pirq) {
+    auto* ports = domain.events->pirq_ports.load(std::memory_order_acquire);
+    if (!ports || pirq.raw() >= kMaxBoundPirqs) return nullptr;
+    uint32_t port = ports[pirq.raw()].load(std::memory_order_acquire);
+    return port ? domain.events->find(Port{port}) : nullptr;
+}
+
+}  // namespace
+
+Result<> init_domain(Domain& domain) {
+    heap::Owned<EventChannels> channels(heap::create<EventChannels>(domain));
+    if (!channels) return Errno::kENOMEM;
+    // The highest port is the configuration's; Domain 0 says "all".
+    channels->port_limit = std::min(domain.config.max_event_port, kTwoLevelPorts - 1) + 1;
+    size_t count = (channels->port_limit + kChannelsPerBucket - 1) / kChannelsPerBucket;
+    channels->buckets = TRY(heap::OwnedArray<std::atomic<Bucket*>>::create(count));
+    domain.events = channels.release();
+    return {};
+}
+
+bool close_all(Domain& domain) { return domain.events && close_all_ports(domain, false); }
+
+void destroy_domain(Domain& domain) {
+    heap::destroy(domain.events);
+    domain.events = nullptr;
+}
+
+void send_virq(Vcpu& vcpu, uint32_t virq) {
+    if (Channel* channel = virq_channel(vcpu, virq)) raise(*channel);
+}
+
+void send_global_virq(Domain& domain, uint32_t virq) {
+    if (Vcpu* vcpu = domain.vcpu(0)) send_virq(*vcpu, virq);
+}
+
+void send_host_virq(uint32_t virq) {
+    Domain* handler = Domain::hardware();
+    if (handler && handler->events) send_global_virq(*handler, virq);
+}
+
+bool send_pirq(Domain& domain, Pirq pirq) {
+    Channel* channel = pirq_channel(domain, pirq);
+    if (!channel) return false;
+    raise(*channel);
+    return true;
+}
+
+void unmask_pirq(Domain& domain, Pirq pirq) {
+    if (Channel* channel = pirq_channel(domain, pirq)) unmask(*channel);
+}
+
+Result<Port> alloc_unbound(Domain& domain, DomId remote) {
+    Port port = TRY(alloc_unbound_port(domain, remote));
+    domain.events->find(port)->by_hypervisor = true;
+    return port;
+}
+
+Result<> send(Domain& domain, Port port) {
+    Channel* channel = domain.events->find(port);
+    if (!channel || channel->by_hypervisor) return Errno::kEINVAL;
+    switch (channel->state.load(std::memory_order_acquire)) {
+        case ChannelState::kInterdomain:
+            // Null while the other end is just being closed.
+            if (Channel* peer = channel->peer.load(std::memory_order_acquire)) raise(*peer);
+            return {};
+        case ChannelState::kIpi:
+            raise(*channel);
+            return {};
+        case ChannelState::kUnbound:
+            return {};  // nobody listens; whoever binds finds an event (bind_interdomain)
+        default:
+            return Errno::kEINVAL;
+    }
+}
+
+bool has_pending(const Vcpu& vcpu) {
+    vcpu_info* info = vcpu.info.load(std::memory_order_acquire);
+    if (!info) return false;
+    return std::atomic_ref(info->evtchn_upcall_pending).load(std::memory_order_acquire) &&
+           !std::atomic_ref(info->evtchn_upcall_mask).load(std::memory_order_relaxed);
+}
+
+void mark_all_pending(Vcpu& vcpu) {
+    vcpu_info* info = vcpu.info.load(std::memory_order_acquire);
+    if (!info) return;
+    two_level::Word(reinterpret_cast<uint64_t&>(info->evtchn_pending_sel)).store(~uint64_t{0});
+    request_upcall(vcpu);
+}
+
+bool port_valid(Domain& domain, Port port) { return domain.events->find(port) != nullptr; }
+
+bool port_pending(Domain& domain, Port port) {
+    return port_valid(domain, port) && two_level::is_pending(domain, port.raw());
+}
+
+void begin_poll(Vcpu& vcpu, uint32_t port) {
+    vcpu.poll_port.store(port);
+    vcpu.domain->events->pollers.set(vcpu.id.raw());
+}
+
+void clear_poll(Vcpu& vcpu) {
+    if (vcpu.poll_port.exchange(0)) vcpu.domain->events->pollers.clear(vcpu.id.raw());
+}
+
+}  // namespace hv::event
