@@ -22,6 +22,11 @@ struct MachineRange {
 /// At boot, once the direct map stands: a range of RAM that nobody uses. Also later, for what boot
 /// itself needed (modules). Rounded inwards to whole frames.
 void add_free_range(MachineRange range);
+/// At boot, for each range of RAM in the machine's map, used or not: counts for total_pages().
+void describe_ram(MachineRange range);
+/// A frame for the page structs, the M2P or the page tables that map them; for
+/// arch::back_frame_table() and arch::back_m2p() only. Never given back. kENOMEM.
+Result<Mfn> take_table_frame();
 
 struct AllocOptions {
     unsigned address_bits = 64;  ///< the whole block lies below 2^address_bits
@@ -42,6 +47,16 @@ enum class Access { kReadOnly, kReadWrite };
 void share_frame(Mfn mfn, Domain& domain, Access access);
 /// Takes it back; kEBUSY while a mapping is left.
 Result<> unshare_frame(Mfn mfn, Domain& domain);
+
+/// The same without asking for it back: freed when the last mapping goes. For a domain's end.
+void retire_shared_frame(Mfn mfn, Domain& domain);
+
+/// Takes a frame out of `domain` that nobody maps or uses (XENMEM_exchange, grant transfer): it
+/// belongs to nobody until assign_page() or free_frames(). kEINVAL: not its frame; kEBUSY: in use.
+Result<PageInfo*> steal_page(Mfn mfn, Domain& domain);
+/// Makes such a frame (or one of alloc_frames()) the property of `domain`, as
+/// alloc_domain_frames() does. kENOMEM: beyond its max_pages; kEINVAL: it is dying.
+Result<> assign_page(PageInfo& page, Domain& domain);
 
 /// Called by PageInfo::put() at zero.
 void free_domain_frame(PageInfo& page);

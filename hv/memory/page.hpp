@@ -13,11 +13,14 @@
 // aux         while in part: entries done; at count 0: TLB stamp of the last use as that type.
 //
 // Structs are filled in lazily: a section of the table is backed when its first frame is handed
-// out, so page_info() says nullptr for frames that nobody has ever had.
+// out, so page_info() says nullptr for frames that nobody has ever had. While a frame is free, the
+// flags say what has to be done before it is handed out again, aux is the stamp of its freeing,
+// and the type word of a block's head holds the block's order (buddy.hpp).
 #pragma once
 
 #include <atomic>
 
+#include "arch/memory.hpp"
 #include "base/result.hpp"
 #include "hv/limits.hpp"
 
@@ -46,6 +49,10 @@ class PageInfo {
     static constexpr uint64_t kHypervisor = uint64_t{1} << 49;  // ours, perhaps shown to `owner`
     static constexpr uint64_t kFree = uint64_t{1} << 50;        // heads a free block
     static constexpr uint64_t kReadOnly = uint64_t{1} << 51;    // shown read-only to its owner
+    static constexpr uint64_t kNeedsScrub = uint64_t{1} << 52;  // free: holds somebody's data
+    static constexpr uint64_t kZeroed = uint64_t{1} << 53;      // free: known to be all zeros
+    static constexpr uint64_t kStamped = uint64_t{1} << 54;     // free: aux is a flush stamp
+    static constexpr uint64_t kBlockDirty = uint64_t{1} << 55;  // free head: a frame needs a scrub
 
     // type word
     static constexpr uint64_t kTypeCountMask = 0xffffff;
@@ -97,9 +104,35 @@ class PageInfo {
 };
 static_assert(sizeof(PageInfo) == 16);
 
+namespace memory {
+
+inline constexpr uint64_t kMaxFrames = uint64_t{1} << 30;  ///< 4 TiB of machine addresses
+inline constexpr unsigned kSectionShift = 13;
+inline constexpr uint64_t kSectionFrames = uint64_t{1} << kSectionShift;  ///< backed together
+inline constexpr uint64_t kSections = kMaxFrames >> kSectionShift;
+
+/// One bit for each section whose structs are backed. Set once, never cleared.
+extern std::atomic<uint64_t> backed_sections[kSections / 64];
+
+}  // namespace memory
+
 /// The struct of a frame; nullptr if the frame is not RAM that was ever handed out.
-PageInfo* page_info(Mfn mfn);
-Mfn mfn_of(const PageInfo& page);
+inline PageInfo* page_info(Mfn mfn) {
+    uint64_t index = mfn.raw();
+    if (index >= memory::kMaxFrames) return nullptr;
+    // Guests name arbitrary frames: hide the bound from the compiler, so that the mask stays and
+    // holds under speculation too.
+    __asm__("" : "+r"(index));
+    index &= memory::kMaxFrames - 1;
+    const uint64_t section = index >> memory::kSectionShift;
+    const uint64_t word = memory::backed_sections[section / 64].load(std::memory_order_acquire);
+    if (!((word >> (section % 64)) & 1)) return nullptr;
+    return reinterpret_cast<PageInfo*>(arch::kFrameTable) + index;
+}
+
+inline Mfn mfn_of(const PageInfo& page) {
+    return Mfn{static_cast<uint64_t>(&page - reinterpret_cast<PageInfo*>(arch::kFrameTable))};
+}
 
 /// An owned general reference.
 class PageRef {

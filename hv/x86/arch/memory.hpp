@@ -1,6 +1,7 @@
 // The direct map: every frame of RAM has an address in the hypervisor, once boot is over.
 #pragma once
 
+#include "base/result.hpp"
 #include "hv/limits.hpp"
 
 namespace hv::arch {
@@ -10,6 +11,13 @@ namespace hv::arch {
 extern uintptr_t kDirectMap;  // a fake machine's memory
 #else
 inline constexpr uintptr_t kDirectMap = 0xffff830000000000;
+#endif
+
+/// Where the array of page structs begins, a window of 16 GiB (hv/memory/page.hpp).
+#ifdef XENOLITH_HOST
+extern uintptr_t kFrameTable;
+#else
+inline constexpr uintptr_t kFrameTable = 0xffff82e000000000;
 #endif
 
 /// The address of a frame of RAM.
@@ -40,5 +48,12 @@ void* map_device(uint64_t machine_address, size_t bytes, Caching caching = Cachi
 void set_m2p(Mfn mfn, uint64_t pfn);
 uint64_t get_m2p(Mfn mfn);
 inline constexpr uint64_t kInvalidM2p = ~uint64_t{0};
+
+/// Backs the page structs (zeroed) / the M2P entries (kInvalidM2p, readable by guests) of `count`
+/// frames from `first` on; both are multiples of memory::kSectionFrames. Runs with the allocator's
+/// lock held: frames for contents and page tables come from memory::take_table_frame() only.
+/// kENOMEM; may be repeated after a failure.
+Result<> back_frame_table(Mfn first, uint64_t count);
+Result<> back_m2p(Mfn first, uint64_t count);
 
 }  // namespace hv::arch

@@ -1,0 +1,35 @@
+// All free frames and their counts, behind the allocator's lock. Inside this room only.
+#pragma once
+
+#include "hv/lock_rank.hpp"
+#include "base/lock.hpp"
+#include "hv/memory/allocator.hpp"
+#include "hv/memory/buddy.hpp"
+#include "hv/memory/sections.hpp"
+
+namespace hv::memory {
+
+struct FreeMemory {
+    Buddy buddy;
+    Sections sections;
+    uint64_t free = 0;        ///< frames, unpopulated ones included
+    uint64_t claims = 0;      ///< of `free`, promised to domains
+    uint64_t described = 0;   ///< RAM in the machine's map, in frames
+    Mfn max_page{0};
+};
+
+using FreeMemoryLock = Locked<FreeMemory, Rank::kAllocator>;
+extern FreeMemoryLock free_memory;
+
+/// A block with its per-frame flags as they were left by whoever had it; `claimed`: pages that the
+/// caller's own claim covers. kENOMEM.
+Result<Mfn> take_block(unsigned order, unsigned address_bits, uint64_t claimed);
+
+/// Makes a block fit for a new owner: no CPU has a TLB entry left, contents scrubbed (with `zeroed`
+/// also memory that was never used); every frame's refs becomes `refs`, its type none.
+void prepare_block(Mfn first, unsigned order, bool zeroed, uint64_t refs);
+
+/// Frees a block whose frames nobody uses any more; each will be scrubbed and flushed before reuse.
+void return_block(Mfn first, unsigned order);
+
+}  // namespace hv::memory

@@ -1,0 +1,60 @@
+// Scrubbing on idle CPUs: what domains freed becomes zeros before anybody waits for it. Memory that
+// was never used holds nobody's data and is left alone (writing it all would only cost).
+#include <algorithm>
+
+#include "arch/cpu.hpp"
+#include "hv/memory/free_memory.hpp"
+
+namespace hv::memory {
+
+namespace {
+
+constexpr uint64_t kFramesAtOnce = 8;     // cleared under the lock in one go: a few microseconds
+constexpr uint64_t kChecksAtOnce = 1024;  // frames looked at
+
+/// Where the last round stopped in its block. Only a hint: a frame that is missed this way keeps
+/// its flag and is scrubbed when it is allocated.
+struct Cursor {
+    Mfn block = kInvalidMfn;
+    uint64_t offset = 0;
+};
+constinit Cursor cursor;  // under the allocator's lock
+
+void scrub(Mfn mfn, PageInfo& page) {
+    // Not before the flush: a stale TLB entry could write to the frame once more.
+    const auto stamp = static_cast<uint32_t>(page.type.load() >> PageInfo::kAuxShift);
+    const CpuMask stale = arch::cpus_not_flushed_since(arch::online_cpus(), stamp);
+    if (page.has(PageInfo::kStamped) && !stale.empty()) arch::flush_tlb(stale);
+    arch::clear_page(mfn);
+    page.refs.store(PageInfo::kZeroed);
+    page.type.store(0);
+}
+
+}  // namespace
+
+bool scrub_some() {
+    auto memory = free_memory.lock();
+    Buddy::DirtyBlock block;
+    if (!memory->buddy.find_dirty(block)) return false;
+    const uint64_t count = uint64_t{1} << block.order;
+    if (cursor.block != block.first || cursor.offset >= count) cursor = {block.first, 0};
+
+    const uint64_t stop = std::min(count, cursor.offset + kChecksAtOnce);
+    uint64_t scrubbed = 0;
+    for (; cursor.offset < stop && scrubbed < kFramesAtOnce; ++cursor.offset) {
+        if (cursor.offset == 0) continue;  // the block's links lie in its first frame: at the end
+        PageInfo& page = *page_info(block.first + cursor.offset);
+        if (!page.has(PageInfo::kNeedsScrub)) continue;
+        scrub(block.first + cursor.offset, page);
+        ++scrubbed;
+    }
+    if (cursor.offset < count) return true;
+    cursor = {};
+    memory->buddy.withdraw(block);
+    PageInfo& head = *page_info(block.first);
+    if (head.has(PageInfo::kNeedsScrub)) scrub(block.first, head);
+    memory->buddy.insert(block.first, block.order, false);
+    return memory->buddy.find_dirty(block);
+}
+
+}  // namespace hv::memory
