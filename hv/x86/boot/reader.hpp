@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <type_traits>
 
@@ -25,7 +24,7 @@ Result<T> load(Bytes file, uint64_t offset) {
     static_assert(std::is_trivially_copyable_v<T>);
     Bytes part = TRY(slice(file, offset, sizeof(T)));
     T value;
-    memcpy(&value, part.data(), sizeof value);
+    __builtin_memcpy(&value, part.data(), sizeof value);
     return value;
 }
 

@@ -1,7 +1,6 @@
-#include "boot/xz/crc32.hpp"
+#include "hv/x86/boot/xz/crc32.hpp"
 
 #include <array>
-#include <cstring>
 
 namespace hv::boot::xz {
 namespace {
@@ -36,7 +35,7 @@ uint32_t crc32(std::span<const uint8_t> bytes, uint32_t crc) {
     crc = ~crc;
     for (; left >= 8; left -= 8, at += 8) {
         uint64_t word;
-        memcpy(&word, at, sizeof word);
+        __builtin_memcpy(&word, at, sizeof word);
         word ^= crc;
         crc = kTable[7][word & 0xff] ^ kTable[6][(word >> 8) & 0xff] ^
               kTable[5][(word >> 16) & 0xff] ^ kTable[4][(word >> 24) & 0xff] ^

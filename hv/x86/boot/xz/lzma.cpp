@@ -3,9 +3,8 @@
 // adaptive decisions (match, kind, 2 + 8 for the length, 6 for the slot, 4 align) and 26 direct
 // bits: under 160 bits, so 20 bytes, and one more for the normalisation at a chunk's end. That is
 // less than kReadAhead, and the check once a symbol in decode_chunk() suffices.
-#include "boot/xz/lzma.hpp"
+#include "hv/x86/boot/xz/lzma.hpp"
 
-#include <cstring>
 
 namespace hv::boot::xz {
 namespace {
@@ -45,8 +44,8 @@ XZ_INLINE uint8_t* copy_match(uint8_t* out, size_t distance, size_t length,
     }
     for (; out < end; out += 8) {
         uint64_t word;
-        memcpy(&word, out - distance, sizeof word);
-        memcpy(out, &word, sizeof word);
+        __builtin_memcpy(&word, out - distance, sizeof word);
+        __builtin_memcpy(out, &word, sizeof word);
     }
     return end;
 }

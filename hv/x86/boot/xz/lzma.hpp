@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "base/result.hpp"
-#include "boot/xz/range_decoder.hpp"
+#include "hv/x86/boot/xz/range_decoder.hpp"
 #include "hv/limits.hpp"
 
 namespace hv::boot::xz {

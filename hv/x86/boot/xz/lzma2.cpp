@@ -6,9 +6,8 @@
 //              starts afresh:                         size, 2 bytes packed size, and from C0 on
 //              80 nothing   A0 state                  one byte lc/lp/pb
 //              C0 + lc/lp/pb   E0 + dictionary
-#include "boot/xz/lzma2.hpp"
+#include "hv/x86/boot/xz/lzma2.hpp"
 
-#include <cstring>
 
 namespace hv::boot::xz {
 namespace {
@@ -65,7 +64,7 @@ class Chunks {
         at_ += kStoredHeader;
         if (left() < size) return Errno::kENODATA;
         if (room() < size) return Errno::kENOSPC;
-        memcpy(output_.data() + out_, &packed_[at_], size);
+        __builtin_memcpy(output_.data() + out_, &packed_[at_], size);
         at_ += size;
         out_ += size;
         return {};

@@ -1,7 +1,6 @@
-#include "boot/xz/x86_filter.hpp"
+#include "hv/x86/boot/xz/x86_filter.hpp"
 
 #include <bit>
-#include <cstring>
 
 namespace hv::boot::xz {
 namespace {
@@ -21,7 +20,7 @@ size_t find_opcode(const uint8_t* data, size_t at, size_t end) {
     constexpr uint64_t kOnes = 0x0101010101010101;
     for (; at + 8 <= end; at += 8) {
         uint64_t word;
-        memcpy(&word, data + at, sizeof word);
+        __builtin_memcpy(&word, data + at, sizeof word);
         word = (word & (kOnes * 0xfe)) ^ (kOnes * 0xe8);        // a match is a zero byte now
         uint64_t zero = (word - kOnes) & ~word & (kOnes << 7);  // its lowest bit set is exact
         if (zero) return at + static_cast<size_t>(std::countr_zero(zero)) / 8;
@@ -73,10 +72,10 @@ void undo_x86_filter(std::span<uint8_t> block) {
             continue;
         }
         uint32_t target;
-        memcpy(&target, data + at + 1, sizeof target);
+        __builtin_memcpy(&target, data + at + 1, sizeof target);
         uint32_t relative = to_relative(target, static_cast<uint32_t>(at) + 5, candidates);
         relative = (relative & 0x01000000) ? relative | 0xff000000 : relative & 0x00ffffff;
-        memcpy(data + at + 1, &relative, sizeof relative);
+        __builtin_memcpy(data + at + 1, &relative, sizeof relative);
         candidates = 0;
         at += 5;
     }

@@ -1,12 +1,12 @@
 //   stream header | block | block | … | index | footer          everything a multiple of 4 bytes
 //                  block = header, LZMA2 chunks, padding, check
 //                  index = 00, number of blocks, two sizes of each, padding, CRC32
-#include "boot/xz/xz.hpp"
+#include "hv/x86/boot/xz/xz.hpp"
 
-#include "boot/reader.hpp"
-#include "boot/xz/crc32.hpp"
-#include "boot/xz/lzma2.hpp"
-#include "boot/xz/x86_filter.hpp"
+#include "hv/x86/boot/reader.hpp"
+#include "hv/x86/boot/xz/crc32.hpp"
+#include "hv/x86/boot/xz/lzma2.hpp"
+#include "hv/x86/boot/xz/x86_filter.hpp"
 #include "hv/console/log.hpp"
 #include "hv/memory/heap.hpp"
 
@@ -190,8 +190,8 @@ class Stream {
         TRY(expect_crc(bytes, 0, bytes.subspan(4, 6)));
         const uint32_t backward = TRY(load<uint32_t>(bytes, 4));
         if ((uint64_t{backward} + 1) * 4 != index_size) return Errno::kEINVAL;
-        if (memcmp(&bytes[8], &packed_[6], 2) != 0) return Errno::kEINVAL;
-        if (memcmp(&bytes[10], kFooterMagic, sizeof kFooterMagic) != 0) return Errno::kEINVAL;
+        if (__builtin_memcmp(&bytes[8], &packed_[6], 2) != 0) return Errno::kEINVAL;
+        if (__builtin_memcmp(&bytes[10], kFooterMagic, sizeof kFooterMagic) != 0) return Errno::kEINVAL;
         return {};
     }
 
@@ -223,7 +223,7 @@ const char* explain(Errno error) {
 
 bool is_xz(Bytes packed) {
     return packed.size() >= sizeof kHeaderMagic &&
-           memcmp(packed.data(), kHeaderMagic, sizeof kHeaderMagic) == 0;
+           __builtin_memcmp(packed.data(), kHeaderMagic, sizeof kHeaderMagic) == 0;
 }
 
 Result<> xz_unpack(Bytes packed, std::span<uint8_t> output) {
