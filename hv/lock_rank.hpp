@@ -15,6 +15,7 @@ enum class Rank : uint8_t {
     kGrant = 50,       // a domain's grant table
     kMaptrack = 55,    // a domain's list of grants it has mapped
     kEvent = 60,       // binding and closing of a domain's ports (sending takes none)
+    kPirq = 62,        // a domain's physical interrupts
     kIrq = 65,         // one interrupt line
     kDomainPages = 70, // a domain's page counts
     kAllocator = 75,   // free frames
@@ -24,6 +25,7 @@ enum class Rank : uint8_t {
     kTimer = 95,       // a CPU's timers
     kCalibration = 97,
     kHostPaging = 98,  // the hypervisor's own page tables
+    kIoApic = 105,     // an I/O APIC's register window
     kPci = 110,        // configuration cycles
     kFlush = 115,
     kConsole = 120,    // the innermost: anyone may print
