@@ -239,7 +239,9 @@ def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, out=print
         counts[verdict] += 1
         each = "  ".join(f"{n} {results[test.name][n].verdict} {results[test.name][n].seconds:5.2f} s"
                          for n in hypervisors if n in results[test.name])
-        out(f"{verdict:7}  {test.name:34} {each}" + (f"  -- {reason}" if reason else ""))
+        notes = {o.detail for o in results[test.name].values() if o.verdict == "PASS" and o.detail}
+        comment = reason or "; ".join(sorted(notes))
+        out(f"{verdict:7}  {test.name:36} {each}" + (f"  -- {comment}" if comment else ""))
         for name, outcome in results[test.name].items():
             for line in outcome.tail:
                 out(f"         {name}| {line}")
