@@ -106,7 +106,9 @@ struct Domain : ListNode<Domain> {
     std::atomic<uint32_t> controller_pauses{0};
     bool creation_finished = false;
     unsigned kill_stage = 0;
-    RcuHead rcu;
+    struct Rcu : RcuHead {
+        Domain* domain = nullptr;
+    } rcu;
 
     // vCPUs
     uint32_t max_vcpus = 0;
