@@ -1,4 +1,4 @@
-// Instructions that C++ has no words for, as they are. MSRs and ports: msr.hpp, port_io.hpp.
+// Instructions that C++ has no words for, as they are. Ports: port_io.hpp.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,18 @@ inline Cpuid cpuid(uint32_t leaf, uint32_t subleaf = 0) {
     Cpuid r;
     asm volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(subleaf));
     return r;
+}
+
+/// The MSR must exist: a #GP here is our own fault.
+inline uint64_t rdmsr(uint32_t number) {
+    uint32_t low, high;
+    asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(number));
+    return (uint64_t{high} << 32) | low;
+}
+inline void wrmsr(uint32_t number, uint64_t value) {
+    asm volatile("wrmsr" ::"a"(static_cast<uint32_t>(value)),
+                 "d"(static_cast<uint32_t>(value >> 32)), "c"(number)
+                 : "memory");
 }
 
 inline uint64_t rdtsc() {
