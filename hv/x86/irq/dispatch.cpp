@@ -8,6 +8,7 @@
 #include "hv/console/log.hpp"
 #include "hv/event/event.hpp"
 #include "hv/sched/timer.hpp"
+#include "hv/x86/irq/cpus.hpp"
 #include "hv/x86/irq/irq.hpp"
 #include "hv/x86/irq/lapic.hpp"
 #include "hv/x86/irq/line_hardware.hpp"
@@ -96,6 +97,7 @@ extern "C" void hv_interrupt(uint8_t vector) {
             timer_interrupt();
             return;
         case kVectorKick:  // its arrival is the message: the way back looks at the softirqs
+            note_kick();
             lapic::eoi();
             return;
         case kVectorFlush:

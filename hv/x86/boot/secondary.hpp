@@ -1,0 +1,14 @@
+// What another CPU does once it is in long mode on its own stack.
+#pragma once
+
+#include "hv/limits.hpp"
+
+namespace hv::boot {
+
+/// Entered from trampoline.S with temporary page tables.
+extern "C" [[noreturn]] void secondary_start(CpuId cpu);
+
+/// Whether `cpu` has reached secondary_start().
+bool secondary_has_begun(CpuId cpu);
+
+}  // namespace hv::boot
