@@ -1,8 +1,15 @@
 // The scheduler's core: what other rooms ask of it. Policies (credit …) are behind policy.hpp.
 #pragma once
 
+#include <string_view>
+
 #include "base/result.hpp"
 #include "hv/limits.hpp"
+
+struct sched_poll;
+struct vcpu_runstate_info;
+struct xen_domctl_scheduler_op;
+struct xen_sysctl_scheduler_op;
 
 namespace hv {
 
@@ -11,38 +18,75 @@ struct Vcpu;
 
 namespace sched {
 
-/// Once at boot. `name` from `sched=`; an unknown one is named in a warning and credit is used.
+/// Once at boot, when the heap works and before the first CPU is announced. `name` from `sched=`;
+/// an unknown one is named in a warning and credit is used.
 void init(std::string_view name);
-/// For each CPU that has come up: its idle vCPU exists from then on.
+/// For each CPU that has come up: its idle vCPU exists from then on. kENOMEM.
 Result<> cpu_up(CpuId cpu);
 Vcpu& idle_vcpu(CpuId cpu);
+
+/// A domain's scheduling data (weight, watchdogs); before its first vCPU. kENOMEM.
+Result<> init_domain(Domain& domain);
+/// Stops the watchdogs early (when the domain begins to die) …
+void stop_watchdogs(Domain& domain);
+/// … and frees it all, once the vCPUs are gone; also after half a success of init_domain().
+void destroy_domain(Domain& domain);
 
 /// Gives the vCPU its scheduling data and a first CPU; kENOMEM.
 Result<> add_vcpu(Vcpu& vcpu);
 void remove_vcpu(Vcpu& vcpu);  ///< paused and off every CPU
 
-void wake(Vcpu& vcpu);            ///< something for it to do may have come; also after unpausing
+/// Something for it to do may have come; also after unpausing. Ends SCHEDOP_block and _poll.
+void wake(Vcpu& vcpu);
 void sleep_nosync(Vcpu& vcpu);    ///< it became non-runnable; its CPU will notice soon
 void sleep_sync(Vcpu& vcpu);      ///< the same, and waits until it is off its CPU
 
 void block_current();             ///< SCHEDOP_block: unmasks events; sleeps unless one is pending
 void yield_current();
-/// Pause counts: while above 0 the vCPU does not run. *_sync waits until it is off its CPU.
+/// SCHEDOP_poll. kEINVAL: too many ports, or one that does not exist; kEFAULT.
+Result<> poll_current(const sched_poll& poll);
+
+/// Pause counts: while above 0 the vCPU does not run. vcpu_pause and domain_pause wait until it is
+/// off its CPU, and so must not be called by two vCPUs on each other at once: the callers are
+/// control operations, of which there is one at a time. The current vCPU itself is not waited for;
+/// it leaves its CPU when the hypercall ends.
 void vcpu_pause(Vcpu& vcpu);
 void vcpu_pause_nosync(Vcpu& vcpu);
 void vcpu_unpause(Vcpu& vcpu);
 void domain_pause(Domain& domain);
 void domain_pause_nosync(Domain& domain);
 void domain_unpause(Domain& domain);
-/// The control domain's own pause (XEN_DOMCTL_pausedomain), counted by itself. kEINVAL: unbalanced.
+/// The control domain's own pause (XEN_DOMCTL_pausedomain), counted by itself. kEINVAL: unbalanced;
+/// kE2BIG: paused 255 times.
 Result<> domain_pause_by_controller(Domain& domain);
 Result<> domain_unpause_by_controller(Domain& domain);
 
-/// Hard affinity is a rule, soft a wish. kEINVAL: no usable CPU in `hard`.
+/// Hard affinity is a rule, soft a wish. kEINVAL: no usable CPU in `hard`; kEBUSY: overridden.
 Result<> set_affinity(Vcpu& vcpu, const CpuMask& hard, const CpuMask& soft);
+/// SCHEDOP_pin_override of the current vCPU: to `pcpu`, or back if negative. kEINVAL: no such CPU,
+/// or nothing to undo; kEBUSY: overridden already.
+Result<> pin_override_current(int32_t pcpu);
 
-/// XEN_DOMCTL_scheduler_op and XEN_SYSCTL_scheduler_op; implemented over the policy.
-Result<> domain_control(Domain& domain, struct xen_domctl_scheduler_op& op);
+/// SCHEDOP_watchdog: `id` 0 sets a new one up and says its number (from 1). `seconds` 0 ends it.
+/// kEINVAL: no such watchdog; kENOSPC: both are in use.
+Result<uint32_t> set_watchdog(Domain& domain, uint32_t id, uint32_t seconds);
+
+/// How long the vCPU has been in each state, up to now.
+vcpu_runstate_info runstate_of(Vcpu& vcpu);
+/// Writes the current vCPU's runstate and time to where the guest registered them. When its user's
+/// page tables are loaded that may fail: then Vcpu::dirty_runstate is set, and whoever switches to
+/// its kernel's calls this again.
+void update_guest_copies();
+
+/// Called by arch::context_switch(prev, next) once prev's registers are in memory, next's page
+/// tables are loaded and arch::current() is next: another CPU may run prev from then on.
+/// schedule() does nothing after it, so context_switch need not return.
+void context_saved(Vcpu& prev);
+
+/// XEN_DOMCTL_scheduler_op and XEN_SYSCTL_scheduler_op; implemented over the policy. kEINVAL: not
+/// this policy's, or out of range; kEOPNOTSUPP: settings for each vCPU.
+Result<> domain_control(Domain& domain, xen_domctl_scheduler_op& op);
+Result<> system_control(xen_sysctl_scheduler_op& op);
 /// XEN_SCHEDULER_* of the policy in use.
 uint32_t policy_id();
 

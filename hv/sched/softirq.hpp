@@ -2,25 +2,38 @@
 // idle loop), with nothing on the stack and no lock held.
 #pragma once
 
+#include <atomic>
+
+#include "arch/cpu.hpp"
 #include "hv/limits.hpp"
 
 namespace hv {
 
+/// In order of precedence. kSchedule may leave for another vCPU and not return, so what is cheap
+/// comes before it; what is still pending then is done on that vCPU's way out.
 enum class Softirq : uint8_t {
     kTimer,     // timers are due
-    kSchedule,  // choose a vCPU anew
     kRcu,       // a grace period may be over
+    kTime,      // the clock's scale has changed
     kTasklet,   // deferred calls (tasklet.hpp)
-    kTime,      // recalibration
+    kSchedule,  // choose a vCPU anew
     kCount,
 };
 
 using SoftirqHandler = void (*)();
 void set_softirq_handler(Softirq which, SoftirqHandler handler);
 
-void raise_softirq(Softirq which);              ///< on this CPU
+void raise_softirq(Softirq which);                ///< on this CPU
 void raise_softirq_on(CpuId cpu, Softirq which);  ///< on any; kicks it
-bool softirq_pending();                          ///< on this CPU
-void process_softirqs();                         ///< runs handlers until nothing is pending
+void process_softirqs();                          ///< runs handlers until nothing is pending
+
+namespace softirq_detail {
+extern PerCpu<std::atomic<uint32_t>> pending;  ///< one bit for each Softirq
+}
+
+/// On this CPU; one load, since every way back to a guest asks.
+inline bool softirq_pending() {
+    return softirq_detail::pending.on(arch::this_cpu()).load(std::memory_order_relaxed) != 0;
+}
 
 }  // namespace hv
