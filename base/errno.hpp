@@ -8,6 +8,7 @@ namespace base {
 enum class Errno : int {
 #define XEN_ERRNO(name, value) k##name = value,
 #include <xen/errno.h>
+    kERESTART = 85,  // never leaves the hypervisor; the header shows it to __XEN__ only
 };
 
 }  // namespace base

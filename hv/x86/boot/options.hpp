@@ -37,6 +37,7 @@ struct Options {
     uint64_t conring_bytes = 16 * 1024;
     uint64_t sched_slice_ms = 30;
     char command_line[1024] = {};        ///< as given, for XENVER_commandline
+    char dom0_extra[512] = {};           ///< what follows ` -- `: for Domain 0's kernel
 };
 
 /// The options in force, after parse().
