@@ -1,0 +1,114 @@
+"""The machine: QEMU's command line, and whether KVM can carry it."""
+
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import paths, ui
+
+BINARY = "qemu-system-x86_64"
+# Reliable under TCG with this QEMU: SMAP and RDTSCP are broken there for PV guests.
+TCG_CPU = "max,-smap,-rdtscp"
+# TCG's XSAVE does not raise #NM, so lazy FPU switching corrupts registers: stock Xen must be eager.
+STOCK_BOOT_LINE = "spec-ctrl=eager-fpu"
+MEMORY_LEAST, MEMORY_DEFAULT = 768, 2048
+
+
+@dataclass
+class Machine:
+    """What to boot. `cmdline` is added to the hypervisor's boot line, `kernel_args` to Domain 0's."""
+
+    hypervisor: Path
+    stock: bool = False
+    memory: int = MEMORY_DEFAULT  # MiB
+    cpus: int = 2
+    dom0_memory: int | None = None  # MiB; None: half of the machine, at least 512
+    cmdline: str = ""
+    kernel: Path = paths.VMLINUZ
+    kernel_args: str = ""
+    initrd: Path | None = paths.DOM0_INITRD
+    data_disk: Path | None = paths.DATA_DISK  # changes to it are thrown away
+    disks: list[Path] = field(default_factory=list)  # changes to these stay
+    network: bool = True
+    reboots: bool = False  # a reboot starts the machine again instead of ending it
+    extra: list[str] = field(default_factory=list)
+
+    def boot_line(self) -> str:
+        dom0 = self.dom0_memory or min(max(512, self.memory // 2), 4096)
+        line = f"console=com1 com1=115200,8n1 dom0_mem={dom0}M loglvl=info guest_loglvl=warning"
+        return " ".join(filter(None, [line, STOCK_BOOT_LINE if self.stock else "", self.cmdline]))
+
+    def kernel_line(self) -> str:
+        return " ".join(filter(None, ["console=hvc0 loglevel=4", self.kernel_args]))
+
+    def command(self) -> list[str]:
+        """Without the serial ports: their number and kind is the caller's business."""
+        module = f"{_escape(self.kernel)} {_escape(self.kernel_line())}"
+        if self.initrd:
+            module += f",{_escape(self.initrd)}"
+        argv = [BINARY, "-nodefaults", "-display", "none", "-machine", "q35", *_accelerator(),
+                "-m", str(self.memory), "-smp", str(self.cpus), *([] if self.reboots else ["-no-reboot"]),
+                "-kernel", str(self.hypervisor), "-append", self.boot_line(), "-initrd", module]
+        if self.data_disk:
+            argv += _disk("data", self.data_disk, "on", 0)
+        for n, disk in enumerate(self.disks, 1):
+            argv += _disk(f"disk{n}", disk, "off", n)
+        if self.network:
+            argv += ["-netdev", "user,id=net", "-device", "e1000,netdev=net"]
+        return argv + self.extra
+
+
+def _escape(text) -> str:
+    """A comma divides modules in -initrd, and options elsewhere; two of them stand for one."""
+    return str(text).replace(",", ",,")
+
+
+def _disk(name: str, file: Path, snapshot: str, port: int) -> list[str]:
+    return ["-drive", f"id={name},file={_escape(file)},format=raw,if=none,snapshot={snapshot}",
+            "-device", f"ide-hd,drive={name},bus=ide.{port}"]
+
+
+_chosen: list[str] = []
+
+
+def _accelerator() -> list[str]:
+    if not _chosen:
+        _chosen.extend(["-accel", "kvm", "-cpu", "host"] if _kvm_works() else ["-accel", "tcg", "-cpu", TCG_CPU])
+    return _chosen
+
+
+def _kvm_works() -> bool:
+    """/dev/kvm may open and still hang every guest: the CPU must have it, and a guest must speak."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    if not {"svm", "vmx"} & set(flags) or not Path("/dev/kvm").exists():
+        return False
+    # A boot sector: mov dx, 0x3f8; mov al, 'K'; out dx, al; cli; hlt; jmp $-1
+    sector = bytes.fromhex("baf803b04beefaf4ebfd").ljust(510, b"\0") + b"\x55\xaa"
+    with tempfile.NamedTemporaryFile(prefix="xenolith-kvm-") as probe:
+        probe.write(sector)
+        probe.flush()
+        argv = [BINARY, "-nodefaults", "-display", "none", "-machine", "q35,accel=kvm", "-cpu", "host", "-m", "64",
+                "-drive", f"file={_escape(probe.name)},format=raw,if=ide,snapshot=on", "-serial", "stdio"]
+        try:
+            p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            return _speaks(p)
+        except OSError:
+            return False
+
+
+def _speaks(probe: subprocess.Popen, seconds: float = 5) -> bool:
+    import select
+
+    try:
+        ready, _, _ = select.select([probe.stdout], [], [], seconds)
+        works = bool(ready) and probe.stdout.read(1) == b"K"
+    finally:
+        probe.kill()
+        probe.wait()
+    if not works:
+        ui.note("KVM is there but its guests do not run; using QEMU's own CPU (TCG)")
+    return works
