@@ -1,0 +1,33 @@
+// Debug key 'g': a domain's limits and the entries in use.
+#include "hv/console/log.hpp"
+#include "hv/domain/domain.hpp"
+#include "hv/grant/table.hpp"
+
+namespace hv::grant {
+namespace {
+
+constexpr uint32_t kMaxLines = 64;  ///< a table may have 32,768 entries in use
+
+}  // namespace
+
+void dump(Domain& domain) {
+    if (!domain.grants) return;
+    GrantTable& table = *domain.grants;
+    LockGuard guard(table.lock);
+    log(LogLevel::kInfo, "grant table of d{}: version {}, {} of {} frames, {} handles of others",
+        domain.id, table.version, table.frame_count, table.limits.max_frames,
+        table.mapped_handles);
+    uint32_t lines = 0;
+    for (uint32_t ref = 0; ref < table.entry_count(); ++ref) {
+        const ActiveEntry& entry = table.active(ref);
+        if (!entry.pinned()) continue;
+        if (++lines > kMaxLines) {
+            log(LogLevel::kInfo, " …");
+            return;
+        }
+        log(LogLevel::kInfo, " ref {:4} to d{}: mfn {:x}, {} readers, {} writers", ref, entry.user,
+            entry.frame, entry.readers, entry.writers);
+    }
+}
+
+}  // namespace hv::grant

@@ -1,0 +1,167 @@
+// Beginning and ending the use of a grant entry.
+#include "hv/domain/domain.hpp"
+#include "hv/grant/table.hpp"
+
+namespace hv::grant {
+namespace {
+
+/// How often a granter may change its entry under our hands before we refuse it.
+constexpr int kAttempts = 5;
+
+struct Header {
+    uint32_t word;
+    uint32_t flags() const { return word & 0xffff; }
+    DomId domain() const { return DomId{static_cast<uint16_t>(word >> 16)}; }
+};
+
+/// Whether an entry as it stands lets `user` do that.
+bool permits(Header entry, DomId user, Access access, Purpose purpose, uint8_t version) {
+    if ((entry.flags() & GTF_type_mask) != GTF_permit_access || entry.domain() != user)
+        return false;
+    // Parts of pages can only be copied.
+    if (version == 2 && purpose == Purpose::kMap && (entry.flags() & GTF_sub_page)) return false;
+    return access == Access::kRead || !(entry.flags() & GTF_readonly);
+}
+
+constexpr uint32_t marks(Access access) {
+    return access == Access::kWrite ? GTF_reading | GTF_writing : GTF_reading;
+}
+
+/// Version 1: the marks are in the flags, entered with the same word that was checked.
+Status mark_v1(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose) {
+    auto header = table.header(ref);
+    Header seen{header.load(std::memory_order_relaxed)};
+    for (int i = 0; i < kAttempts; ++i) {
+        if (!permits(seen, user, access, purpose, 1)) return GNTST_general_error;
+        // A full barrier: the granter fills in the frame before the flags; we read it after.
+        if (header.compare_exchange_strong(seen.word, seen.word | marks(access))) return GNTST_okay;
+    }
+    return GNTST_general_error;
+}
+
+void clear_marks(GrantTable& table, uint32_t ref) {
+    const ActiveEntry& entry = table.active(ref);
+    uint32_t clear = 0;
+    if (!entry.writers) clear |= GTF_writing;
+    if (!entry.pinned()) clear |= GTF_reading;
+    if (!clear) return;
+    // Locked, as the granter changes flags at the same time; and after all that we did through
+    // the grant, since the granter may use the frame otherwise from here on.
+    if (table.version == 1)
+        table.header(ref).fetch_and(~clear);
+    else
+        std::atomic_ref<uint16_t>(table.status_v2(ref)).fetch_and(static_cast<uint16_t>(~clear));
+}
+
+/// Version 2: the marks are in the status frame, so the entry is checked, marked, checked again.
+/// `seen` is what it was the last time.
+Status mark_v2(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose,
+               Header& seen) {
+    auto header = table.header(ref);
+    seen = Header{header.load()};
+    if (!permits(seen, user, access, purpose, 2)) return GNTST_general_error;
+    // A full barrier: a granter that revokes either sees the mark, or we see what it did.
+    std::atomic_ref<uint16_t>(table.status_v2(ref)).fetch_or(static_cast<uint16_t>(marks(access)));
+    seen = Header{header.load()};
+    if (permits(seen, user, access, purpose, 2)) return GNTST_okay;
+    clear_marks(table, ref);
+    return GNTST_general_error;
+}
+
+/// What the entry names, read once, now that it is marked; `seen` (version 2) is what was checked.
+Status read_target(GrantTable& table, uint32_t ref, Header seen, ActiveEntry& entry) {
+    Gfn frame;
+    entry.start = 0;
+    entry.length = kPageSize;
+    entry.is_sub_page = false;
+    if (table.version == 1) {
+        frame = Gfn{std::atomic_ref<uint32_t>(table.entry_v1(ref).frame).load()};
+    } else {
+        grant_entry_v2& shared = table.entry_v2(ref);
+        frame = Gfn{std::atomic_ref<uint64_t>(shared.full_page.frame).load()};
+        if (seen.flags() & GTF_sub_page) {
+            entry.start = std::atomic_ref<uint16_t>(shared.sub_page.page_off).load();
+            entry.length = std::atomic_ref<uint16_t>(shared.sub_page.length).load();
+            entry.is_sub_page = true;
+        }
+    }
+    auto mfn = arch::guest_frame_to_mfn(table.domain, frame);
+    if (!mfn) return GNTST_bad_page;
+    entry.frame = *mfn;
+    return GNTST_okay;
+}
+
+/// The references on the frame: one to keep it, one of type to write to it.
+Status take_page(PageInfo* page, DomId owner, Access access) {
+    if (!page || !page->get(owner)) return GNTST_bad_page;
+    if (access == Access::kRead) return GNTST_okay;
+    if (!page->has(PageInfo::kReadOnly) && page->get_writable_type()) return GNTST_okay;
+    page->put();
+    return GNTST_general_error;
+}
+
+constexpr uint16_t& uses(ActiveEntry& entry, Access access) {
+    return access == Access::kWrite ? entry.writers : entry.readers;
+}
+constexpr uint16_t kMaxUses = 0xffff;
+
+/// The entry is marked (for longer, or just so): gives its frame, and counts the use.
+Status take_use(GrantTable& table, ActiveEntry& entry, Access access, Pin& pin) {
+    PageInfo* page = page_info(entry.frame);
+    Status status = take_page(page, table.domain.id, access);
+    if (status != GNTST_okay) return status;
+    uses(entry, access) += 1;
+    pin = {page, entry.frame, entry.start, entry.length};
+    return GNTST_okay;
+}
+
+}  // namespace
+
+Status pin(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose, Pin& pin) {
+    uint32_t count = table.entry_count();
+    if (ref >= count) return GNTST_bad_gntref;
+    ref = static_cast<uint32_t>(base::index_nospec(ref, count));
+    if (table.domain.dying.load(std::memory_order_relaxed) != Dying::kAlive)
+        return GNTST_bad_domain;
+
+    ActiveEntry& entry = table.active(ref);
+    bool first = !entry.pinned();
+    if (!first && (entry.user != user.raw() || uses(entry, access) == kMaxUses ||
+                   (purpose == Purpose::kMap && entry.is_sub_page)))
+        return GNTST_general_error;
+
+    Status status = GNTST_okay;
+    Header seen{};
+    if (first || (access == Access::kWrite && !entry.writers)) {
+        status = table.version == 1 ? mark_v1(table, ref, user, access, purpose)
+                                    : mark_v2(table, ref, user, access, purpose, seen);
+        if (status != GNTST_okay) return status;
+    }
+    if (first) {
+        entry.user = user.raw();
+        status = read_target(table, ref, seen, entry);
+    }
+    if (status == GNTST_okay) status = take_use(table, entry, access, pin);
+    if (status != GNTST_okay) clear_marks(table, ref);
+    return status;
+}
+
+Status pin_again(GrantTable& table, uint32_t ref, Access access, PageInfo& page) {
+    ActiveEntry& entry = table.active(ref);
+    if (uses(entry, access) == kMaxUses) return GNTST_general_error;
+    Status status = take_page(&page, table.domain.id, access);
+    if (status == GNTST_okay) uses(entry, access) += 1;
+    return status;
+}
+
+void unpin(GrantTable& table, uint32_t ref, Access access) {
+    uses(table.active(ref), access) -= 1;
+    clear_marks(table, ref);
+}
+
+void put_page(PageInfo& page, Access access) {
+    if (access == Access::kWrite) page.put_simple_type();
+    page.put();
+}
+
+}  // namespace hv::grant

@@ -1,0 +1,140 @@
+// A domain's grant table. Private to hv/grant.
+//
+//   shared frames   what the domain writes: who may use which frame, and how. Read with care: the
+//                   domain may change any word at any time.
+//   status frames   version 2 only: what we write for it to read (in use for reading, writing).
+//   active entries  ours, beside each shared entry: who uses it now, how often, and which frame it
+//                   named when that began. While an entry is pinned nothing the domain writes
+//                   changes what the users have.
+//
+// Everything is under `lock` unless it says otherwise. A table only grows.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include <xen/xen.h>
+
+#include <xen/grant_table.h>
+
+#include "arch/memory.hpp"
+#include "base/lock.hpp"
+#include "base/nospec.hpp"
+#include "base/result.hpp"
+#include "hv/grant/grant.hpp"
+#include "hv/grant/maptrack.hpp"
+#include "hv/limits.hpp"
+#include "hv/lock_rank.hpp"
+#include "hv/memory/heap.hpp"
+
+namespace hv {
+
+namespace grant {
+
+using Status = int16_t;  ///< GNTST_*: how one element of a batch went
+
+inline constexpr uint32_t kEntriesPerFrameV1 = kPageSize / sizeof(grant_entry_v1);
+inline constexpr uint32_t kEntriesPerFrameV2 = kPageSize / sizeof(grant_entry_v2);
+inline constexpr uint32_t kStatusPerFrame = kPageSize / sizeof(grant_status_t);
+
+/// What an entry is in use for. `readers` and `writers` count maps, copies and device maps.
+struct ActiveEntry {
+    Mfn frame;           ///< pinned: the frame that users have
+    uint16_t user;       ///< pinned: the only domain that may use it
+    uint16_t readers;
+    uint16_t writers;
+    uint16_t start;      ///< bytes of the frame that may be accessed (version 2: sub-page grants)
+    uint16_t length;
+    bool is_sub_page;    ///< may be copied from and to, not mapped
+    uint16_t via_domain; ///< a transitive grant: the domain and …
+    uint32_t via_ref;    ///< … the reference that the frame came from
+
+    bool pinned() const { return readers | writers; }
+};
+static_assert(sizeof(ActiveEntry) <= 32);
+inline constexpr uint32_t kActivePerPage = kPageSize / 32;
+
+enum class Access : uint8_t { kRead, kWrite };
+enum class Purpose : uint8_t { kMap, kCopy };
+
+/// A use of a grant: what pin() gives and unpin() takes back.
+struct Pin {
+    PageInfo* page = nullptr;  ///< holds a general reference, and for writing a writable type
+    Mfn frame;
+    uint16_t start = 0;
+    uint16_t length = kPageSize;
+};
+
+}  // namespace grant
+
+class GrantTable {
+  public:
+    GrantTable(Domain& owner, const grant::Limits& bounds) : domain(owner), limits(bounds) {}
+    ~GrantTable();
+
+    // Under `lock`:
+
+    uint32_t entry_count() const {
+        return frame_count *
+               (version == 1 ? grant::kEntriesPerFrameV1 : grant::kEntriesPerFrameV2);
+    }
+    /// At least `frames` frames, and as version 2 the status frames for them.
+    /// kEINVAL: beyond the domain's limit; kENOMEM (what could be had stays).
+    Result<> grow(uint32_t frames);
+    Result<> add_status_frames();  ///< for as many entries as there are shared ones
+
+    /// `ref` is below entry_count() and masked (base::index_nospec).
+    grant::ActiveEntry& active(uint32_t ref) {
+        return active_pages[ref / grant::kActivePerPage][ref % grant::kActivePerPage];
+    }
+    grant_entry_v1& entry_v1(uint32_t ref) {
+        auto* frame = static_cast<grant_entry_v1*>(frames[ref / grant::kEntriesPerFrameV1]);
+        return frame[ref % grant::kEntriesPerFrameV1];
+    }
+    grant_entry_v2& entry_v2(uint32_t ref) {
+        auto* frame = static_cast<grant_entry_v2*>(frames[ref / grant::kEntriesPerFrameV2]);
+        return frame[ref % grant::kEntriesPerFrameV2];
+    }
+    grant_status_t& status_v2(uint32_t ref) {
+        auto* frame = static_cast<grant_status_t*>(status_frames[ref / grant::kStatusPerFrame]);
+        return frame[ref % grant::kStatusPerFrame];
+    }
+    /// Flags (low half) and domain id, as one word that both sides change by compare-exchange.
+    std::atomic_ref<uint32_t> header(uint32_t ref) {
+        return std::atomic_ref<uint32_t>(version == 1
+                                             ? reinterpret_cast<uint32_t&>(entry_v1(ref))
+                                             : reinterpret_cast<uint32_t&>(entry_v2(ref)));
+    }
+
+    Domain& domain;
+    const grant::Limits limits;
+    SpinLock lock{static_cast<uint8_t>(Rank::kGrant)};
+    uint8_t version = 1;
+    uint32_t frame_count = 0;
+    uint32_t status_count = 0;
+    heap::OwnedArray<void*> frames;         ///< in the direct map
+    heap::OwnedArray<void*> status_frames;
+    heap::OwnedArray<grant::ActiveEntry*> active_pages;
+    /// Handles that other domains (or this one) hold on our entries. While there are any we hold
+    /// a reference on ourselves, so a mapper never finds its granter gone.
+    uint32_t mapped_handles = 0;
+
+    grant::Maptrack maptrack;  ///< what this domain has mapped of others; has its own lock
+};
+
+namespace grant {
+
+/// Begins a use of entry `ref` by domain `user`: checks the entry, marks it in use for the
+/// granter to see, and takes the references on its frame. Table locked.
+/// GNTST_bad_gntref: no such entry; _general_error: it does not permit this; _bad_page: it names no
+/// frame of the granter's; _bad_domain: the granter is dying.
+Status pin(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose, Pin& pin);
+/// One more use of an entry that the caller has pinned already, the same way.
+Status pin_again(GrantTable& table, uint32_t ref, Access access, PageInfo& page);
+/// Ends a use; the last clears the marks. Table locked; the frame's references stay the caller's.
+void unpin(GrantTable& table, uint32_t ref, Access access);
+/// Drops the references that pin() gave.
+void put_page(PageInfo& page, Access access);
+
+}  // namespace grant
+}  // namespace hv
