@@ -115,8 +115,9 @@ uint8_t pci_find_capability(Bdf bdf, uint8_t id) {
 }
 
 bool pci_exists(Bdf bdf) {
-    const uint32_t vendor = pci_config_read(bdf, 0, 2);
-    return vendor != 0xffff && vendor != 0;
+    // Not the vendor: virtual functions have none of their own (SR-IOV 1.1, 3.4.1.1).
+    constexpr uint32_t kClassAndRevision = 0x08;
+    return pci_config_read(bdf, kClassAndRevision, 4) != 0xffffffff;
 }
 
 }  // namespace hv::irq
