@@ -6,21 +6,22 @@
 
 namespace hv::boot {
 
-/// How much memory Domain 0 gets: `dom0_mem=[min:N,][max:N,]N`, units B K M G, default KiB as in
-/// Xen; negative N: all but that much.
+/// How much memory Domain 0 gets: `dom0_mem=[min:N,][max:N,]N`, units B K M G T, default KiB as in
+/// Xen; negative N: all but that much; `P%` or `N+P%`: so much of what is available, and N.
 struct MemorySize {
     bool given = false;
     bool negative = false;
     uint64_t bytes = 0;
+    unsigned percent = 0;
 };
 
 struct Options {
     MemorySize dom0_mem, dom0_mem_min, dom0_mem_max;
     unsigned dom0_max_vcpus_min = 1, dom0_max_vcpus_max = 0;  ///< 0: as many as CPUs
     bool dom0_vcpus_pin = false;
-    char console[64] = "com1";      ///< `console=`, list with commas
+    char console[64] = "com1";  ///< `console=`, list with commas
     struct Serial {
-        unsigned baud = 0;          ///< 0: leave as the firmware set it
+        unsigned baud = 0;  ///< 0: leave as the firmware set it
         unsigned data_bits = 8, stop_bits = 1;
         char parity = 'n';
         uint16_t port = 0x3f8;
@@ -33,11 +34,11 @@ struct Options {
     bool noreboot = false;
     int xpti_dom0 = -1, xpti_domu = -1;  ///< -1: as the CPU needs
     bool smap = true, smep = true, x2apic = true, nosmp = false;
-    unsigned max_cpus = 0;               ///< maxcpus=; 0: all
+    unsigned max_cpus = 0;  ///< maxcpus=; 0: all
     uint64_t conring_bytes = 16 * 1024;
     uint64_t sched_slice_ms = 30;
-    char command_line[1024] = {};        ///< as given, for XENVER_commandline
-    char dom0_extra[512] = {};           ///< what follows ` -- `: for Domain 0's kernel
+    char command_line[1024] = {};  ///< as given, for XENVER_commandline
+    char dom0_extra[512] = {};     ///< what follows ` -- `: for Domain 0's kernel
 };
 
 /// The options in force, after parse().

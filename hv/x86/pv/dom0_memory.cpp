@@ -16,7 +16,7 @@ constexpr uint64_t kLargestDefaultReserve = 128 * kMiB >> kPageShift;
 
 /// A size of the boot line in pages; negative ones are taken off what is available.
 uint64_t pages_of_option(const boot::MemorySize& size, uint64_t available) {
-    const uint64_t pages = size.bytes >> kPageShift;
+    const uint64_t pages = (size.bytes >> kPageShift) + available / 100 * size.percent;
     if (!size.negative) return pages;
     return available > pages ? available - pages : 0;
 }
