@@ -50,6 +50,14 @@ struct DomainPages {
     uint64_t shared_frames = 0;  ///< hypervisor frames shown to it
 };
 
+/// An entry of the memory map that XENMEM_set_memory_map gives a domain: the BIOS's e820 layout.
+struct [[gnu::packed]] MemoryMapEntry {
+    uint64_t start;
+    uint64_t bytes;
+    uint32_t type;
+};
+static_assert(sizeof(MemoryMapEntry) == 20);
+
 struct Domain : ListNode<Domain> {
     /// A new domain without vCPUs, paused by its controller, in the table of domains.
     /// kENOMEM; kEEXIST: `id` is taken; kEINVAL: configuration out of range.
@@ -120,6 +128,7 @@ struct Domain : ListNode<Domain> {
     shared_info* shared = nullptr;  ///< a hypervisor frame shown to it
     Mfn shared_mfn = kInvalidMfn;
     Mfn relinquish_cursor{0};
+    Locked<heap::OwnedArray<MemoryMapEntry>, Rank::kDomain> memory_map;
 
     EventChannels* events = nullptr;
     GrantTable* grants = nullptr;

@@ -27,7 +27,7 @@ void flush_before_reuse(Mfn first, uint64_t count) {
     bool stamped = false;
     uint32_t latest = 0;
     for (uint64_t i = 0; i < count; ++i) {
-        const PageInfo& page = *page_info(first + i);
+        const PageInfo& page = page_of(first + i);
         if (!page.has(PageInfo::kStamped)) continue;
         const auto stamp = static_cast<uint32_t>(page.type.load() >> PageInfo::kAuxShift);
         latest = stamped ? later(latest, stamp) : stamp;
@@ -90,7 +90,7 @@ void prepare_block(Mfn first, unsigned order, bool zeroed, uint64_t refs) {
     const uint64_t count = uint64_t{1} << order;
     flush_before_reuse(first, count);
     for (uint64_t i = 0; i < count; ++i) {
-        PageInfo& page = *page_info(first + i);
+        PageInfo& page = page_of(first + i);
         const uint64_t flags = page.refs.load(std::memory_order_relaxed);
         const bool dirty = flags & PageInfo::kNeedsScrub;
         if (dirty || (zeroed && !(flags & PageInfo::kZeroed))) arch::clear_page(first + i);
@@ -103,7 +103,7 @@ void return_block(Mfn first, unsigned order) {
     const uint64_t count = uint64_t{1} << order;
     const uint64_t aux = uint64_t{arch::tlb_flush_stamp()} << PageInfo::kAuxShift;
     for (uint64_t i = 0; i < count; ++i) {
-        PageInfo& page = *page_info(first + i);
+        PageInfo& page = page_of(first + i);
         page.type.store(aux, std::memory_order_relaxed);
         page.refs.store(PageInfo::kNeedsScrub | PageInfo::kStamped, std::memory_order_release);
     }

@@ -52,11 +52,14 @@ Result<> unshare_frame(Mfn mfn, Domain& domain);
 void retire_shared_frame(Mfn mfn, Domain& domain);
 
 /// Takes a frame out of `domain` that nobody maps or uses (XENMEM_exchange, grant transfer): it
-/// belongs to nobody until assign_page() or free_frames(). kEINVAL: not its frame; kEBUSY: in use.
+/// belongs to nobody until assign_page() or free_frames(). The M2P is left as it is. kEINVAL: not
+/// its frame; kEBUSY: in use.
 Result<PageInfo*> steal_page(Mfn mfn, Domain& domain);
 /// Makes such a frame (or one of alloc_frames()) the property of `domain`, as
 /// alloc_domain_frames() does. kENOMEM: beyond its max_pages; kEINVAL: it is dying.
 Result<> assign_page(PageInfo& page, Domain& domain);
+/// The same for 2^order contiguous frames, all or none.
+Result<> assign_block(Mfn first, unsigned order, Domain& domain);
 
 /// Called by PageInfo::put() at zero.
 void free_domain_frame(PageInfo& page);

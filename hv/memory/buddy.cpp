@@ -18,7 +18,7 @@ bool heads_block_of(Mfn mfn, unsigned order) {
 }  // namespace
 
 void Buddy::link(Mfn block, unsigned order, bool dirty) {
-    PageInfo& page = *page_info(block);
+    PageInfo& page = page_of(block);
     page.type.store((page.type.load(std::memory_order_relaxed) & kStampBits) | order);
     page.refs.store(page.refs.load(std::memory_order_relaxed) | PageInfo::kFree |
                     (dirty ? PageInfo::kBlockDirty : 0));
@@ -48,7 +48,7 @@ bool Buddy::unlink(Mfn block, unsigned order) {
     if (list.front == kInvalidMfn) orders_[zone] &= ~(uint32_t{1} << order);
     if (!orders_[zone]) zones_ &= ~(uint32_t{1} << zone);
 
-    PageInfo& page = *page_info(block);
+    PageInfo& page = page_of(block);
     const uint64_t refs = page.refs.load(std::memory_order_relaxed);
     page.refs.store(refs & ~kHeadBits);
     page.type.store(page.type.load(std::memory_order_relaxed) & kStampBits);
@@ -105,7 +105,7 @@ bool Buddy::find_dirty(DirtyBlock& block) const {
         for (uint32_t orders = orders_[zone]; orders; orders &= orders - 1) {
             const auto order = static_cast<unsigned>(std::countr_zero(orders));
             const Mfn last = lists_[zone][order].back;
-            if (!page_info(last)->has(PageInfo::kBlockDirty)) continue;
+            if (!page_of(last).has(PageInfo::kBlockDirty)) continue;
             block = {last, order};
             return true;
         }

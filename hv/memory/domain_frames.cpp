@@ -44,7 +44,7 @@ Result<> enter(Domain& domain, Mfn first, uint64_t count) {
     consume_claim(*pages, count);
     // Under the lock: once a dying domain has been seen here, relinquish_frames() sees them all.
     for (uint64_t i = 0; i < count; ++i)
-        page_info(first + i)->refs.store(owner_bits(domain) | PageInfo::kAllocated | 1,
+        page_of(first + i).refs.store(owner_bits(domain) | PageInfo::kAllocated | 1,
                                          std::memory_order_release);
     return {};
 }
@@ -96,7 +96,7 @@ void free_domain_frame(PageInfo& page) {
 }
 
 void share_frame(Mfn mfn, Domain& domain, Access access) {
-    PageInfo& page = *page_info(mfn);
+    PageInfo& page = page_of(mfn);
     domain.pages.lock()->shared_frames += 1;
     arch::set_m2p(mfn, arch::kInvalidM2p);
     page.type.store(0);
@@ -106,7 +106,7 @@ void share_frame(Mfn mfn, Domain& domain, Access access) {
 }
 
 Result<> unshare_frame(Mfn mfn, Domain& domain) {
-    PageInfo& page = *page_info(mfn);
+    PageInfo& page = page_of(mfn);
     uint64_t now = page.refs.load(std::memory_order_acquire);
     do {
         if (!shown_and_unused(now, domain)) return Errno::kEBUSY;
@@ -117,9 +117,9 @@ Result<> unshare_frame(Mfn mfn, Domain& domain) {
 
 void retire_shared_frame(Mfn mfn, Domain& domain) {
     // Without an owner nobody can map it anew, not even a later domain with the same id.
-    page_info(mfn)->refs.fetch_and(~(PageInfo::kOwned | PageInfo::kOwnerMask));
+    page_of(mfn).refs.fetch_and(~(PageInfo::kOwned | PageInfo::kOwnerMask));
     domain.pages.lock()->shared_frames -= 1;
-    page_info(mfn)->put();
+    page_of(mfn).put();
 }
 
 Result<PageInfo*> steal_page(Mfn mfn, Domain& domain) {
@@ -130,12 +130,15 @@ Result<PageInfo*> steal_page(Mfn mfn, Domain& domain) {
     uint64_t alone = owner_bits(domain) | PageInfo::kAllocated | 1;
     if (!page->refs.compare_exchange_strong(alone, PageInfo::kHypervisor | 1))
         return alone & PageInfo::kAllocated ? Errno::kEBUSY : Errno::kEINVAL;
-    arch::set_m2p(mfn, arch::kInvalidM2p);
     leave(domain);
     return page;
 }
 
 Result<> assign_page(PageInfo& page, Domain& domain) { return enter(domain, mfn_of(page), 1); }
+
+Result<> assign_block(Mfn first, unsigned order, Domain& domain) {
+    return enter(domain, first, uint64_t{1} << order);
+}
 
 Result<bool> relinquish_frames(Domain& domain, Mfn& cursor) {
     constexpr uint64_t kFramesBetweenPolls = 256;
@@ -148,8 +151,9 @@ Result<bool> relinquish_frames(Domain& domain, Mfn& cursor) {
         }
         const Mfn stop = std::min(end, cursor + kFramesBetweenPolls);
         for (; cursor < stop; ++cursor) {
-            PageInfo* page = page_info(cursor);
-            if (page && page->owned_by(domain.id) && page->clear_allocated()) page->put();
+            // With a reference: the controller may be giving the same frame up elsewhere.
+            auto page = PageRef::take(cursor, domain.id);
+            if (page && (*page)->clear_allocated()) (*page)->put();
         }
         if (preempt_requested()) return true;
     }

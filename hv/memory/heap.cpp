@@ -134,7 +134,7 @@ void* allocate_frames(size_t bytes) {
     auto first = memory::alloc_frames(order);
     if (!first) return nullptr;
     // The frame's aux word remembers how many there are; the rest of the block is not needed.
-    page_info(*first)->type.store(count << PageInfo::kAuxShift);
+    page_of(*first).type.store(count << PageInfo::kAuxShift);
     free_run(*first + count, (uint64_t{1} << order) - count);
     return arch::mfn_to_virt<void>(*first);
 }
@@ -153,7 +153,7 @@ void release(void* object) {
     if (!object) return;
     if (reinterpret_cast<uintptr_t>(object) % kPageSize) return release_small(object);
     const Mfn first = arch::virt_to_mfn(object);
-    const uint64_t count = page_info(first)->type.load() >> PageInfo::kAuxShift;
+    const uint64_t count = page_of(first).type.load() >> PageInfo::kAuxShift;
     invariant(count != 0, "released frames that the heap never gave");
     free_run(first, count);
 }

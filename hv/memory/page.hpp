@@ -1,7 +1,7 @@
 // The page struct: 16 bytes for each frame of RAM, and the references on it.
 //
 //   refs  63      48 47 46..32 31.......0          type  63......32 31 30 29 28 27..24 23....0
-//        | flags   |o | owner |  count   |              |   aux    |- |pa|pi|va| type | count |
+//        | flags   |o | owner |  count   |              |   aux    |dr|pa|pi|va| type | count |
 //
 // refs.count  general references: mappings of any kind, plus one for being allocated. At 0 the
 //             frame goes back to the allocator. It refuses to overflow.
@@ -61,6 +61,7 @@ class PageInfo {
     static constexpr uint64_t kValidated = uint64_t{1} << 28;
     static constexpr uint64_t kPinned = uint64_t{1} << 29;
     static constexpr uint64_t kPartial = uint64_t{1} << 30;
+    static constexpr uint64_t kDropping = uint64_t{1} << 31;  ///< partial, on the way down
     static constexpr unsigned kAuxShift = 32;
 
     std::atomic<uint64_t> refs{0};
@@ -128,6 +129,11 @@ inline PageInfo* page_info(Mfn mfn) {
     const uint64_t word = memory::backed_sections[section / 64].load(std::memory_order_acquire);
     if (!((word >> (section % 64)) & 1)) return nullptr;
     return reinterpret_cast<PageInfo*>(arch::kFrameTable) + index;
+}
+
+/// The same for a frame of which it is known that it was handed out: no check.
+inline PageInfo& page_of(Mfn mfn) {
+    return reinterpret_cast<PageInfo*>(arch::kFrameTable)[mfn.raw()];
 }
 
 inline Mfn mfn_of(const PageInfo& page) {

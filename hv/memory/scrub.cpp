@@ -43,7 +43,7 @@ bool scrub_some() {
     uint64_t scrubbed = 0;
     for (; cursor.offset < stop && scrubbed < kFramesAtOnce; ++cursor.offset) {
         if (cursor.offset == 0) continue;  // the block's links lie in its first frame: at the end
-        PageInfo& page = *page_info(block.first + cursor.offset);
+        PageInfo& page = page_of(block.first + cursor.offset);
         if (!page.has(PageInfo::kNeedsScrub)) continue;
         scrub(block.first + cursor.offset, page);
         ++scrubbed;
@@ -51,7 +51,7 @@ bool scrub_some() {
     if (cursor.offset < count) return true;
     cursor = {};
     memory->buddy.withdraw(block);
-    PageInfo& head = *page_info(block.first);
+    PageInfo& head = page_of(block.first);
     if (head.has(PageInfo::kNeedsScrub)) scrub(block.first, head);
     memory->buddy.insert(block.first, block.order, false);
     return memory->buddy.find_dirty(block);

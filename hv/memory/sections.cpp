@@ -9,11 +9,12 @@ namespace hv::memory {
 namespace {
 
 // What one section takes: its structs, its M2P entries, and at worst a new last-level page table
-// in either window. The levels above are charged once (they span 256 GiB of RAM or more).
+// in each window (structs, M2P for guests, M2P for us). The levels above are charged once: one of
+// their tables serves 256 GiB of RAM or more.
 constexpr uint64_t kStructFrames = kSectionFrames * sizeof(PageInfo) / kPageSize;
 constexpr uint64_t kM2pFrames = kSectionFrames * sizeof(uint64_t) / kPageSize;
-constexpr uint64_t kSectionCharge = kStructFrames + kM2pFrames + 2;
-constexpr uint64_t kUpperLevels = 8;
+constexpr uint64_t kSectionCharge = kStructFrames + kM2pFrames + 3;
+constexpr uint64_t kUpperLevels = 12;
 
 constexpr uint64_t section_of(Mfn mfn) { return mfn.raw() >> kSectionShift; }
 constexpr Mfn section_start(uint64_t section) { return Mfn{section << kSectionShift}; }

@@ -1,0 +1,47 @@
+// memory_op by operation; each handler is in the file of its family. `start` is the progress that
+// a continuation put into the command (MEMOP_EXTENT_SHIFT): the guest can lie about it.
+#pragma once
+
+#include "hv/hypercall/outcome.hpp"
+
+namespace hv::memory_op {
+
+using Handler = Outcome (*)(uint64_t address, uint64_t start);
+
+// memory_reservation.cpp
+Outcome increase_reservation(uint64_t address, uint64_t start);
+Outcome decrease_reservation(uint64_t address, uint64_t start);
+Outcome populate_physmap(uint64_t address, uint64_t start);
+Outcome claim_pages(uint64_t address, uint64_t start);
+
+// memory_exchange.cpp
+Outcome exchange(uint64_t address, uint64_t start);
+
+// memory_query.cpp
+Outcome maximum_ram_page(uint64_t address, uint64_t start);
+Outcome current_reservation(uint64_t address, uint64_t start);
+Outcome maximum_reservation(uint64_t address, uint64_t start);
+Outcome maximum_gpfn(uint64_t address, uint64_t start);
+Outcome machphys_mapping(uint64_t address, uint64_t start);
+Outcome get_vnumainfo(uint64_t address, uint64_t start);
+Outcome pod_target(uint64_t address, uint64_t start);
+Outcome reserved_device_memory_map(uint64_t address, uint64_t start);
+
+// memory_map.cpp
+Outcome memory_map(uint64_t address, uint64_t start);
+Outcome set_memory_map(uint64_t address, uint64_t start);
+Outcome machine_memory_map(uint64_t address, uint64_t start);
+
+// memory_physmap.cpp
+Outcome add_to_physmap(uint64_t address, uint64_t start);
+Outcome add_to_physmap_batch(uint64_t address, uint64_t start);
+Outcome remove_from_physmap(uint64_t address, uint64_t start);
+Outcome acquire_resource(uint64_t address, uint64_t start);
+
+/// The largest block that the calling domain may ask for at once.
+unsigned max_order();
+
+/// The command of a continuation.
+constexpr uint64_t resume_at(uint32_t op, uint64_t done) { return op | (done << 6); }
+
+}  // namespace hv::memory_op
