@@ -66,6 +66,12 @@ void read_tables(const RootPointer& root) {
     }
 }
 
+/// The DSDT is not in the list of tables: the FADT points to it.
+void read_dsdt() {
+    if (!g_info.dsdt_address) return;
+    if (Result<Bytes> dsdt = map_table(g_info.dsdt_address)) find_soft_off(*dsdt, g_info);
+}
+
 void require_essentials() {
     if (g_info.cpus.empty())
         panic("ACPI: no usable MADT table: the machine's CPUs and interrupts cannot be found");
@@ -86,6 +92,7 @@ void init(uint64_t rsdp) {
         panic("ACPI: no root pointer at {:x}, where the loader says it is", rsdp);
     if (!root) panic("ACPI: the firmware offers no tables; Xenolith needs ACPI");
     read_tables(*root);
+    read_dsdt();
     require_essentials();
     log(LogLevel::kInfo, "ACPI: {} CPUs, {} I/O APICs, HPET {:x}, PM timer {:x}, SCI {}",
         g_info.cpus.size(), g_info.ioapics.size(), g_info.hpet_address, g_info.pm_timer_port,

@@ -89,6 +89,35 @@ void parse_madt_entry(Bytes e, Info& into) {
     }
 }
 
+/// An AML integer constant at the beginning of `aml` (ACPI 20.2.3), which is cut off it.
+Result<uint8_t> take_constant(Bytes& aml) {
+    constexpr uint8_t kZero = 0x00, kOne = 0x01, kBytePrefix = 0x0a;
+    if (aml.empty()) return Errno::kEINVAL;
+    const uint8_t op = aml[0];
+    if (op == kZero || op == kOne) {
+        aml = aml.subspan(1);
+        return op;
+    }
+    if (op != kBytePrefix || aml.size() < 2) return Errno::kEINVAL;
+    const uint8_t value = aml[1];
+    aml = aml.subspan(2);
+    return value;
+}
+
+/// A package of at least two small constants (ACPI 20.2.5.4).
+Result<SoftOff> parse_sleep_package(Bytes aml) {
+    constexpr uint8_t kPackage = 0x12;
+    if (aml.size() < 3 || aml[0] != kPackage) return Errno::kEINVAL;
+    const size_t length_bytes = 1u + (aml[1] >> 6);  // PkgLength says how long itself is
+    const size_t elements = 1 + length_bytes;
+    if (aml.size() < elements + 1 || aml[elements] < 2) return Errno::kEINVAL;
+    aml = aml.subspan(elements + 1);
+    const uint8_t a = TRY(take_constant(aml));
+    const uint8_t b = TRY(take_constant(aml));
+    if (a > 7 || b > 7) return Errno::kEINVAL;
+    return SoftOff{true, static_cast<uint16_t>(a << 10), static_cast<uint16_t>(b << 10)};
+}
+
 /// A Generic Address Structure at `offset`, all zeros if the table ends before it.
 Register read_register(Bytes table, size_t offset) {
     Register r;
@@ -215,6 +244,21 @@ Result<> parse_mcfg(Bytes table, Info& into) {
         if (range.address && range.start_bus <= range.end_bus) into.mcfg.add(range);
     }
     return {};
+}
+
+void find_soft_off(Bytes aml, Info& into) {
+    constexpr std::string_view kName = "\x08" "_S5_";
+    constexpr std::string_view kRootName = "\x08" "\\_S5_";
+    for (size_t at = kHeaderBytes; at < aml.size(); ++at) {
+        const size_t skip = has_text(aml, at, kName)       ? kName.size()
+                            : has_text(aml, at, kRootName) ? kRootName.size()
+                                                           : 0;
+        if (!skip) continue;
+        if (Result<SoftOff> found = parse_sleep_package(aml.subspan(at + skip))) {
+            into.soft_off = *found;
+            return;
+        }
+    }
 }
 
 Result<> parse_table(Bytes table, Info& into) {

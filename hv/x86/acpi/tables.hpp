@@ -87,6 +87,13 @@ struct McfgRange {
     uint8_t end_bus = 0;
 };
 
+/// What PM1a and PM1b control want written for soft-off (S5): SLP_TYP in its place, bits 12-10.
+struct SoftOff {
+    bool known = false;
+    uint16_t a = 0;
+    uint16_t b = 0;
+};
+
 inline constexpr size_t kMaxIoApics = 16;
 
 /// What the tables say, for everyone. Fields of tables that are absent keep their zeros.
@@ -112,6 +119,8 @@ struct Info {
     uint8_t reset_value = 0;
     bool hardware_reduced = false;   ///< no PM registers, no SCI
     uint64_t dsdt_address = 0;
+    // DSDT
+    SoftOff soft_off;
     // HPET
     uint64_t hpet_address = 0;       ///< 0: none
     // MCFG
@@ -151,6 +160,10 @@ Result<> parse_madt(Bytes table, Info& into);
 Result<> parse_fadt(Bytes table, Info& into);
 Result<> parse_hpet(Bytes table, Info& into);
 Result<> parse_mcfg(Bytes table, Info& into);
+
+/// Looks for `Name (_S5, Package () {a, b, …})` in a definition block, without interpreting the
+/// rest of it: the object is static wherever firmware is sane. Leaves `into` alone if not found.
+void find_soft_off(Bytes aml, Info& into);
 
 /// Reads any table that one of the functions above knows; others are skipped with success.
 Result<> parse_table(Bytes table, Info& into);

@@ -17,6 +17,7 @@ constexpr uint32_t kIsaLines = 16;
 constexpr uint32_t kIsaTimer = 0;
 
 heap::OwnedArray<Irq*> g_lines;  // written by init() only
+std::atomic<bool> g_balancing{true};
 
 const acpi::Override* override_of(uint32_t isa) {
     for (const acpi::Override& o : acpi::info().overrides)
@@ -163,7 +164,10 @@ void guest_eoi(Irq& line, const Domain& guest) {
     if (!line.throttled) set_masked(line, false);
 }
 
+void stop_balancing() { g_balancing.store(false); }
+
 void move_to_cpu(Irq& line, CpuId cpu) {
+    if (!g_balancing.load(std::memory_order_relaxed)) return;
     LockGuard guard(line.lock);
     if (line.consumer == Irq::Consumer::kNobody || line.cpu == cpu) return;
     if (!arch::online_cpus().test(cpu)) return;

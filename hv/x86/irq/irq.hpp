@@ -88,6 +88,8 @@ void unbind_guest(Irq& line, Domain& guest);
 void guest_eoi(Irq& line, const Domain& guest);
 /// Interrupts should arrive on `cpu` from now on.
 void move_to_cpu(Irq& line, CpuId cpu);
+/// From now on lines stay where they are (a chipset's quirk that Domain 0 knows).
+void stop_balancing();
 
 /// PHYSDEVOP_setup_gsi: sets how the pin is triggered, the first time only. kEEXIST: done already
 /// or in use; kENODEV: no pin.
