@@ -3,6 +3,7 @@
 #include "hv/hypercall/handlers.hpp"
 #include "hv/x86/arch/cpu.hpp"
 #include "hv/x86/cpu/bits.hpp"
+#include "hv/x86/pv/traps.hpp"
 
 namespace hv::pv {
 namespace {
@@ -124,6 +125,15 @@ void load_debug_registers(const Vcpu& next) {
 void note_debug_status(Vcpu& vcpu, uint64_t dr6) {
     uint64_t& own = vcpu.arch.pv.debug_registers[6];
     own = (own | (dr6 & ~kDr6Reserved) | kDr6Reserved) & ~kDr6MustBeZero;
+}
+
+void after_instruction(Vcpu& vcpu, arch::Registers& regs, uint64_t breakpoints) {
+    constexpr uint8_t kTrapDebug = 1;
+    regs.rflags &= ~eflags::kRf;
+    if (regs.rflags & eflags::kTf) breakpoints |= kDr6SingleStep;
+    if (!breakpoints) [[likely]] return;
+    note_debug_status(vcpu, breakpoints);
+    inject_trap(kTrapDebug);
 }
 
 uint32_t io_breakpoints_hit(const Vcpu& vcpu, uint16_t port, unsigned bytes) {

@@ -23,6 +23,10 @@ void load_debug_registers(const Vcpu& next);
 /// DR6's real value goes into the vCPU's (on #DB), so that the guest finds the reason there.
 void note_debug_status(Vcpu& vcpu, uint64_t dr6);
 
+/// What follows an emulated instruction of the current vCPU, once rip is where it goes on: RF is
+/// cleared, and #DB comes for single-stepping or for `breakpoints` (bits of DR6).
+void after_instruction(Vcpu& vcpu, arch::Registers& regs, uint64_t breakpoints = 0);
+
 /// The breakpoints of `vcpu` on I/O ports (CR4.DE) that this access hits, as bits of DR6: ports are
 /// accessed by the hypervisor, so the CPU does not see them.
 uint32_t io_breakpoints_hit(const Vcpu& vcpu, uint16_t port, unsigned bytes);

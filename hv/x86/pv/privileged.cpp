@@ -30,7 +30,7 @@ namespace {
 using emulate::gpr;
 using emulate::merge_gpr;
 
-constexpr uint8_t kTrapDebug = 1, kTrapInvalidOpcode = 6;
+constexpr uint8_t kTrapInvalidOpcode = 6;
 
 void set_pair(arch::Registers& regs, uint64_t value) {
     regs.rax = static_cast<uint32_t>(value);
@@ -276,17 +276,9 @@ bool in_64bit_code(const arch::Registers& regs) {
     return rights & kLong;
 }
 
-/// The instruction is over: behind it, without RF, and with the traps that follow one.
 void retire(PrivilegedOp& op) {
-    arch::Registers& regs = op.regs;
-    if (!op.again) regs.rip += op.length;
-    regs.rflags &= ~eflags::kRf;
-    uint64_t reason = op.breakpoints;
-    if (regs.rflags & eflags::kTf) reason |= kDr6SingleStep;
-    if (reason) [[unlikely]] {
-        note_debug_status(op.vcpu, reason);
-        inject_trap(kTrapDebug);
-    }
+    if (!op.again) op.regs.rip += op.length;
+    after_instruction(op.vcpu, op.regs, op.breakpoints);
 }
 
 }  // namespace
