@@ -8,7 +8,7 @@ namespace hv::boot {
 /// Entered from trampoline.S with temporary page tables.
 extern "C" [[noreturn]] void secondary_start(CpuId cpu);
 
-/// Whether `cpu` has reached secondary_start().
+/// Whether `cpu` runs our code and compares its clock with the boot CPU's next.
 bool secondary_has_begun(CpuId cpu);
 
 }  // namespace hv::boot

@@ -17,6 +17,7 @@
 #include "hv/x86/cpu/cpu_init.hpp"
 #include "hv/x86/irq/lapic.hpp"
 #include "hv/x86/paging/host.hpp"
+#include "hv/x86/time/time.hpp"
 
 extern "C" {
 extern const char trampoline_start[], trampoline_data[], trampoline_end[];
@@ -155,9 +156,10 @@ void wait(Nanoseconds duration) {
     while (arch::now() < end) base::spin_wait();
 }
 
-bool wait_online(CpuId cpu, Nanoseconds limit) {
+template <class Condition>
+bool wait_until(Condition condition, Nanoseconds limit) {
     const Nanoseconds end = arch::now() + limit;
-    while (!arch::online_cpus().test(cpu)) {
+    while (!condition()) {
         if (arch::now() >= end) return false;
         base::spin_wait();
     }
@@ -173,11 +175,15 @@ bool start_one(Trampoline& trampoline, CpuId cpu) {
     }
     trampoline.aim_at(cpu, *stack);
     const uint32_t apic_id = g_names[cpu].apic_id;
+    const auto begun = [&] { return secondary_has_begun(cpu); };
     irq::lapic::set_id_of(cpu, apic_id);
     irq::lapic::send_startup(apic_id, trampoline.startup_page());
-    if (wait_online(cpu, kSecondStartup)) return true;
-    if (!secondary_has_begun(cpu)) irq::lapic::send_startup(apic_id, trampoline.startup_page());
-    return wait_online(cpu, kAnswerLimit);
+    if (!wait_until(begun, kSecondStartup)) {
+        irq::lapic::send_startup(apic_id, trampoline.startup_page());
+        if (!wait_until(begun, kAnswerLimit)) return false;
+    }
+    time::compare_tsc_with(cpu);
+    return wait_until([&] { return arch::online_cpus().test(cpu); }, kAnswerLimit);
 }
 
 Result<> start_all(CpuId last) {
