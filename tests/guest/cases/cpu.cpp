@@ -285,6 +285,22 @@ TEST(port_user_bitmap, "PHYSDEVOP_set_iobitmap: user mode gets single ports", ""
     CHECK_EQ(physdev_op(PHYSDEVOP_set_iobitmap, &request), 0);
 }
 
+TEST(vm_assist_iopl,
+     "vm_assist architectural_iopl: the IOPL of iret's flags opens ports to user mode", "") {
+    TrapFrame frame = user_frame(user_in);
+    frame.rdi = 0x61;
+    frame.rflags |= 0x3000;
+    CHECK(run_user(frame).is(kGeneralProtection, 0));
+    CHECK_EQ(vm_assist(VMASST_CMD_enable, VMASST_TYPE_architectural_iopl), 0);
+    const Trap with = run_user(frame);
+    frame.rflags &= ~0x3000ul;
+    const Trap without = run_user(frame);
+    CHECK_EQ(vm_assist(VMASST_CMD_disable, VMASST_TYPE_architectural_iopl), 0);
+    CHECK(with.is(kSyscall));
+    CHECK_EQ(with.frame.rflags & 0x3000, 0x3000);
+    CHECK(without.is(kGeneralProtection, 0));
+}
+
 TEST(port_string, "rep insb and outsb: emulated with their memory operand", "") {
     CHECK_EQ(set_iopl(1), 0);
     uint8_t bytes[4] = {1, 2, 3, 4};
