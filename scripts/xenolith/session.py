@@ -7,6 +7,7 @@ import secrets
 import select
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -80,7 +81,8 @@ class Session:
                 fd = channel.theirs.fileno()
                 pass_on.append(fd)
                 argv += ["-chardev", f"socket,id={name},fd={fd}", "-serial", f"chardev:{name}"]
-        self._errors = b""
+        self.echo = False  # show the console on standard error while booting
+        self._seen = b""
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, pass_fds=pass_on, start_new_session=True)
         for channel in filter(None, (self.console, self.control)):
@@ -123,25 +125,26 @@ class Session:
     def boot(self, progress=lambda line: None, seconds: float = BOOT_SECONDS) -> None:
         """Until Domain 0 says that it is ready; each line of its progress goes to `progress`."""
         end = time.monotonic() + seconds
-        seen = b""
         while True:
             try:
                 m = self.console.expect(rb"^(?:.*\r)?xenolith: (.*?)\r*\n|^.*\n", end - time.monotonic())
             except Timeout as t:
-                raise Failure(f"Domain 0 did not come up ({t})" + self._tail(seen + self.console.buffer),
-                              status=MACHINE) from None
-            seen = (seen + m[0])[-8000:]
+                raise Failure(f"Domain 0 did not come up ({t})" + self.tail(), status=MACHINE) from None
+            self._seen = (self._seen + m[0])[-8000:]
+            if self.echo:
+                sys.stderr.write(m[0].decode(errors="replace").replace("\r", ""))
             if m[1] == b"ready":
                 return
-            if m[1] is not None:
+            if m[1] is not None and not self.echo:
                 progress(m[1].decode(errors="replace"))
 
-    def _tail(self, seen: bytes, lines: int = 20) -> str:
+    def tail(self, lines: int = 25) -> str:
+        """For an error's text: what QEMU or else the console said last."""
         error = self.qemu_error()
         if error:
             return f"; QEMU says: {error}"
-        text = seen.decode(errors="replace").replace("\r", "").rstrip().split("\n")[-lines:]
-        return "; its console ended so:\n" + "\n".join(f"  | {l}" for l in text)
+        text = (self._seen + self.console.buffer).decode(errors="replace").replace("\r", "")
+        return "; the console ended so:\n" + "\n".join(f"  | {l}" for l in text.rstrip().split("\n")[-lines:])
 
     def run(self, script: str, seconds: float = 120, output=None) -> tuple[int, str]:
         """Runs a script in Domain 0; gives its exit status and what it printed (both streams).

@@ -1,0 +1,22 @@
+"""`./xenolith bench`: hands over to bench/run.py, which owns the rows and their goals."""
+
+from . import build, dom0_image, packages, paths, programs
+
+DESCRIPTION = """Counts the instructions that operations take, on Xenolith and on stock Xen in one run
+(QEMU's -icount, so any machine gives the same figures), and prints a table of ratios and goals."""
+
+
+def add_arguments(p) -> None:
+    p.add_argument("--json", metavar="FILE", help="write one object a row: row, xenolith, stock, ratio, goal")
+    p.add_argument("--filter", metavar="REGEX", help="only rows whose name matches")
+
+
+def main(options) -> int:
+    packages.need(packages.BUILD + packages.RUN)
+    dom0_image.fetch()
+    image = build.hypervisor()
+    argv = ["--xenolith", str(image), "--stock", str(paths.STOCK_XEN)]
+    for name in ("json", "filter"):
+        if getattr(options, name):
+            argv += [f"--{name}", getattr(options, name)]
+    return programs.run_through(paths.ROOT / "bench/run.py", argv)

@@ -1,0 +1,86 @@
+"""`./xenolith test`: lint, unit tests, tiny guests, and systems, in this order."""
+
+import collections
+import re
+import subprocess
+import time
+
+from . import build, lint, packages, paths, programs, run, ui
+from .errors import Failure
+
+DESCRIPTION = """Installs what is missing, builds, and runs the tests: lint, unit (on this machine, with
+sanitizers), guest (tiny guests, on stock Xen and on Xenolith), system (Debian's kernel and tools,
+on both). Each test is a line; the last line is 'N passed, N failed'."""
+EPILOG = "Exit status: 0 if nothing failed, 1 if a test failed or could not be run, 2 for a wrong option."
+PARTS = ["lint", "unit", "guest", "system"]
+
+
+def add_arguments(p) -> None:
+    how = p.add_mutually_exclusive_group()
+    how.add_argument("--quick", action="store_true", help="unit tests, a few tiny guests, one boot: under three minutes")
+    how.add_argument("--long", action="store_true", help="also what takes longer than 45 minutes")
+    p.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
+    p.add_argument("--filter", metavar="REGEX", help="only tests whose name matches (guest and system)")
+
+
+def main(options) -> int:
+    packages.need(packages.BUILD + packages.RUN + packages.TEST)
+    run.prepare()
+    totals = collections.Counter()
+    try:
+        image = build.hypervisor()
+    except Failure as e:
+        ui.error(e.line())
+        print("FAIL  build", flush=True)
+        print("0 passed, 1 failed", flush=True)
+        return 1
+    steps = {"lint": lint.main, "unit": _unit, "guest": _guest, "system": _system}
+    for part in options.part or PARTS:
+        start = time.monotonic()
+        ui.note(f"== {part}")
+        totals.update(steps[part](options, image))
+        ui.note(f"== {part}: {time.monotonic() - start:.0f} s")
+    skipped = f", {totals['skipped']} skipped" if totals["skipped"] else ""
+    print(f"{totals['passed']} passed, {totals['failed']} failed{skipped}", flush=True)
+    return 1 if totals["failed"] else 0
+
+
+def _unit(_options, _image) -> dict[str, int]:
+    """ctest of the preset `host`; its lines are brought into the form of the other parts."""
+    start = time.monotonic()
+    try:
+        build.cmake("host")
+    except Failure as e:
+        ui.error(e.line())
+        print(f"FAIL  unit build  {time.monotonic() - start:.1f} s", flush=True)
+        return {"passed": 0, "failed": 1}
+    p = subprocess.Popen(["ctest", "--preset", "host", "--output-on-failure"], cwd=paths.ROOT,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    counts, other = collections.Counter(passed=0, failed=0), []
+    with p:
+        for line in p.stdout:
+            m = re.match(r"\s*\d+/\d+ Test\s+#\d+: (\S+) \.*\s*(\*{0,3}\S.*?)\s+([\d.]+) sec", line)
+            if not m:
+                other.append(line)
+                continue
+            good = m[2] == "Passed"
+            counts["passed" if good else "skipped" if "Skipped" in m[2] else "failed"] += 1
+            print(f"{'pass' if good else 'FAIL'}  unit {m[1]}  {float(m[3]):.1f} s", flush=True)
+    if counts["failed"] or p.returncode or not sum(counts.values()):
+        print("".join(other), end="", flush=True)
+        counts["failed"] += 0 if counts["failed"] else 1
+    return counts
+
+
+def _guest(options, image) -> dict[str, int]:
+    return programs.run_counting(paths.ROOT / "tests/guest/run.py", _both(options, image))
+
+
+def _system(options, image) -> dict[str, int]:
+    return programs.run_counting(paths.ROOT / "tests/system/run.py", _both(options, image))
+
+
+def _both(options, image) -> list[str]:
+    argv = ["--xenolith", str(image), "--stock", str(paths.STOCK_XEN)]
+    argv += ["--quick"] if options.quick else ["--long"] if options.long else []
+    return argv + (["--filter", options.filter] if options.filter else [])
