@@ -1,0 +1,61 @@
+// domctl: limits, names and wishes of a domain.
+#include <algorithm>
+#include <cstring>
+
+#include "arch/time.hpp"
+#include "hv/hypercall/control_bitmap.hpp"
+#include "hv/hypercall/domctl.hpp"
+#include "hv/sched/sched.hpp"
+
+namespace hv::domctl {
+
+Outcome max_mem(Call& call) {
+    // May be less than it has: it then gets nothing more until it has given enough up.
+    const uint64_t pages = call.op.u.max_mem.max_memkb >> (kPageShift - 10);
+    call.domain->pages.lock()->max = std::min<uint64_t>(pages, UINT32_MAX);
+    return Outcome{};
+}
+
+Outcome setdomainhandle(Call& call) {
+    std::memcpy(call.domain->config.handle, call.op.u.setdomainhandle.handle,
+                sizeof call.domain->config.handle);
+    return Outcome{};
+}
+
+Outcome setdebugging(Call& call) {
+    if (is_self(*call.domain)) return Errno::kEINVAL;
+    // Nothing here acts on it: a debugger that attaches could not do anything yet.
+    return call.op.u.setdebugging.enable ? Outcome{Errno::kENOSYS} : Outcome{};
+}
+
+Outcome settimeoffset(Call& call) {
+    call.domain->time_offset_seconds = call.op.u.settimeoffset.time_offset_seconds;
+    arch::update_domain_wallclock(*call.domain);
+    return Outcome{};
+}
+
+Outcome set_target(Call& call) {
+    auto target = Domain::find(DomId{call.op.u.set_target.target});
+    if (!target) return target.error();
+    if (target->get() == call.domain) return Errno::kEINVAL;
+    return Errno::kEOPNOTSUPP;  // only hardware virtualised guests have device models
+}
+
+Outcome setnodeaffinity(Call& call) {
+    auto nodes = load_bitmap(call.op.u.nodeaffinity.nodemap);
+    if (!nodes) return nodes.error();
+    // The one node there is has to be in it: else no CPU and no memory would be left.
+    if (!nodes->test(0)) return Errno::kEINVAL;
+    call.domain->node_affinity = *nodes;
+    return Outcome{};
+}
+
+Outcome getnodeaffinity(Call& call) {
+    return store_bitmap(call.op.u.nodeaffinity.nodemap, call.domain->node_affinity);
+}
+
+Outcome scheduler_op(Call& call) {
+    return sched::domain_control(*call.domain, call.op.u.scheduler_op);
+}
+
+}  // namespace hv::domctl

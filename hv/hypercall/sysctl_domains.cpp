@@ -1,0 +1,76 @@
+// sysctl: the domains as a whole, the pool of CPUs they share, and the hypervisor's messages.
+#include "arch/cpu.hpp"
+#include "hv/console/ring.hpp"
+#include "hv/domain/domain.hpp"
+#include "hv/hypercall/control_bitmap.hpp"
+#include "hv/hypercall/domctl.hpp"
+#include "hv/hypercall/guest_ptr.hpp"
+#include "hv/hypercall/sysctl.hpp"
+#include "hv/sched/sched.hpp"
+
+namespace hv::sysctl {
+
+Outcome getdomaininfolist(xen_sysctl& op) {
+    auto& list = op.u.getdomaininfolist;
+    const GuestOut<xen_domctl_getdomaininfo> into(list.buffer);
+    uint32_t count = 0;
+    Result<> told;
+    Domain::for_each(
+        [&](Domain& domain) {
+            if (count == list.max_domains) return false;
+            xen_domctl_getdomaininfo info;
+            domctl::describe(domain, info);
+            told = into.store(info, count);
+            if (!told) return false;
+            ++count;
+            return true;
+        },
+        DomId{list.first_domain});
+    if (!told) return told;
+    list.num_domains = count;
+    return Outcome{};
+}
+
+Outcome sched_id(xen_sysctl& op) {
+    op.u.sched_id.sched_id = sched::policy_id();
+    return Outcome{};
+}
+
+Outcome scheduler_op(xen_sysctl& op) { return sched::system_control(op.u.scheduler_op); }
+
+// There is one pool, number 0, and every CPU is in it.
+Outcome cpupool_op(xen_sysctl& op) {
+    auto& pool = op.u.cpupool_op;
+    switch (pool.op) {
+        case XEN_SYSCTL_CPUPOOL_OP_INFO: {
+            // Asks for the first pool from that number on.
+            if (pool.cpupool_id != 0) return Errno::kENOENT;
+            pool.sched_id = sched::policy_id();
+            pool.n_dom = 0;
+            Domain::for_each([&](Domain&) { return ++pool.n_dom, true; });
+            return store_bitmap(pool.cpumap, arch::online_cpus());
+        }
+        case XEN_SYSCTL_CPUPOOL_OP_FREEINFO:
+            return store_bitmap(pool.cpumap, CpuMask{});
+        case XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN: {
+            auto domain = Domain::find(DomId{static_cast<uint16_t>(pool.domid)});
+            if (!domain) return domain.error();
+            return pool.cpupool_id == 0 ? Outcome{} : Outcome{Errno::kENOENT};
+        }
+        case XEN_SYSCTL_CPUPOOL_OP_CREATE:
+            return Errno::kEOPNOTSUPP;
+        case XEN_SYSCTL_CPUPOOL_OP_DESTROY:
+        case XEN_SYSCTL_CPUPOOL_OP_ADDCPU:
+        case XEN_SYSCTL_CPUPOOL_OP_RMCPU:
+            return pool.cpupool_id == 0 ? Errno::kEBUSY : Errno::kENOENT;
+    }
+    return Errno::kENOSYS;
+}
+
+Outcome readconsole(xen_sysctl& op) {
+    auto& read = op.u.readconsole;
+    return console::read_ring(GuestOut<char>(read.buffer), read.count, read.index,
+                              read.incremental != 0, read.clear != 0);
+}
+
+}  // namespace hv::sysctl
