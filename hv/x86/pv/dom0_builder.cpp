@@ -8,9 +8,11 @@
 #include "hv/memory/allocator.hpp"
 #include "hv/sched/sched.hpp"
 #include "hv/x86/boot/kernel.hpp"
+#include "hv/x86/boot/options.hpp"
 #include "hv/x86/pv/dom0_layout.hpp"
 #include "hv/x86/pv/dom0_memory.hpp"
 #include "hv/x86/pv/dom0_page_tables.hpp"
+#include "hv/x86/pv/dom0_size.hpp"
 #include "hv/x86/pv/dom0_start.hpp"
 #include "hv/x86/pv/hypercall_page.hpp"
 #include "hv/x86/pv/page_type.hpp"
@@ -129,12 +131,6 @@ Result<> pin(Domain& domain, Mfn l4) {
 
 }  // namespace
 
-unsigned dom0_vcpus(const boot::Options& options, unsigned cpus) {
-    unsigned count = std::max(cpus, options.dom0_max_vcpus_min);
-    if (options.dom0_max_vcpus_max) count = std::min(count, options.dom0_max_vcpus_max);
-    return std::clamp(count, 1u, static_cast<unsigned>(kMaxVcpusPerDomain));
-}
-
 Result<DomainRef> build_dom0(const BootModule& kernel_file, const BootModule& initrd) {
     const boot::Options& options = boot::options();
     Kernel kernel = TRY(Kernel::load(kernel_file));
@@ -166,7 +162,7 @@ Result<DomainRef> build_dom0(const BootModule& kernel_file, const BootModule& in
 
     Dom0PageTables tables(frames, layout);
     tables.build();
-    write_p2m(frames, layout);
+    frames.write_list(layout.p2m_pfn, layout.p2m_pages);
     write_start_info(*domain, frames, layout, initrd, kernel_file.command_line);
     TRY(pin(*domain, tables.l4()));
     TRY(add_vcpus(*domain, vcpus, options.dom0_vcpus_pin));

@@ -4,12 +4,8 @@
 #include "base/result.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/x86/boot/module.hpp"
-#include "hv/x86/boot/options.hpp"
 
 namespace hv::pv {
-
-/// How many vCPUs `dom0_max_vcpus=` gives Domain 0 on a machine with `cpus` of them.
-unsigned dom0_vcpus(const boot::Options& options, unsigned cpus);
 
 /// Creates Domain 0 with its memory, kernel, initrd (size 0: none), start info, page tables and
 /// vCPUs, as boot::options() says. vCPU 0 is ready to run, the others are down; the domain is

@@ -12,34 +12,10 @@ namespace {
 // Enough for 4 TiB in blocks of 1 GiB, or for a machine whose memory is badly broken up.
 constexpr size_t kMaxRuns = 4096;
 
-constexpr uint64_t kLargestDefaultReserve = 128 * kMiB >> kPageShift;
-
-/// A size of the boot line in pages; negative ones are taken off what is available.
-uint64_t pages_of_option(const boot::MemorySize& size, uint64_t available) {
-    const uint64_t pages = (size.bytes >> kPageShift) + available / 100 * size.percent;
-    if (!size.negative) return pages;
-    return available > pages ? available - pages : 0;
-}
+constexpr uint64_t kEntriesPerPage = kPageSize / sizeof(uint64_t);
+constexpr uint64_t kInvalidEntry = ~uint64_t{0};  // INVALID_P2M_ENTRY: no frame at this pfn
 
 }  // namespace
-
-Dom0Size dom0_size(const boot::Options& options, uint64_t available) {
-    uint64_t pages = options.dom0_mem.given ? pages_of_option(options.dom0_mem, available) : 0;
-    if (pages == 0) pages = available - std::min(available / 16, kLargestDefaultReserve);
-
-    // Without max: the domain may grow as far as its page count can be told.
-    uint64_t max_pages = UINT32_MAX;
-    if (options.dom0_mem_max.given)
-        max_pages = std::min(max_pages, pages_of_option(options.dom0_mem_max, available));
-    if (options.dom0_mem_min.given)
-        pages = std::max(pages, pages_of_option(options.dom0_mem_min, available));
-    pages = std::min({pages, max_pages, available});
-    return {pages, max_pages};
-}
-
-uint64_t hypervisor_reserve(uint64_t free) {
-    return free / 128 + (4 * kMiB >> kPageShift);
-}
 
 Result<Dom0Frames> Dom0Frames::create(Domain& domain) {
     return Dom0Frames(domain, TRY(heap::OwnedArray<Run>::create(kMaxRuns)));
@@ -111,6 +87,24 @@ void Dom0Frames::copy_in(uint64_t address, boot::Bytes bytes) {
 void Dom0Frames::zero(uint64_t address, uint64_t bytes) {
     for_each_piece(address, bytes,
                    [](uint8_t* to, uint64_t count) { __builtin_memset(to, 0, count); });
+}
+
+void Dom0Frames::write_list(Pfn first, uint64_t list_pages) {
+    const auto all = runs();
+    auto run = all.begin();
+    for (uint64_t page = 0; page < list_pages; ++page) {
+        auto* entries = arch::mfn_to_virt<uint64_t>(mfn(first + page));
+        uint64_t pfn = page * kEntriesPerPage;
+        const uint64_t page_end = pfn + kEntriesPerPage;
+        while (pfn < page_end && run != all.end()) {
+            const uint64_t run_end = run->pfn.raw() + run->count;
+            const uint64_t delta = run->mfn.raw() - run->pfn.raw();
+            for (const uint64_t end = std::min(page_end, run_end); pfn < end; ++pfn)
+                *entries++ = pfn + delta;
+            if (pfn == run_end) ++run;
+        }
+        for (; pfn < page_end; ++pfn) *entries++ = kInvalidEntry;
+    }
 }
 
 }  // namespace hv::pv

@@ -1,4 +1,4 @@
-// Domain 0's memory: how much it gets, and which frame stands behind each of its pfns.
+// Domain 0's memory: which frame stands behind each of its pfns.
 #pragma once
 
 #include <cstdint>
@@ -8,24 +8,9 @@
 #include "hv/domain/domain.hpp"
 #include "hv/limits.hpp"
 #include "hv/memory/heap.hpp"
-#include "hv/x86/boot/options.hpp"
 #include "hv/x86/boot/reader.hpp"
 
 namespace hv::pv {
-
-struct Dom0Size {
-    uint64_t pages;      ///< to start with
-    uint64_t max_pages;  ///< it may balloon up to this
-};
-
-/// How much `dom0_mem=` asks for when `available` pages could be given, as Xen reads it
-/// (docs/misc/xen-command-line): clamped by min and max; without a size all but a sixteenth, at
-/// most 128 MiB.
-Dom0Size dom0_size(const boot::Options& options, uint64_t available);
-
-/// Of `free` pages, those that the hypervisor keeps for itself: page structs and M2P of what is
-/// handed out (24 bytes a page), and its heap.
-uint64_t hypervisor_reserve(uint64_t free);
 
 /// Frames of the domain in order of their pfn, as runs of consecutive frames.
 class Dom0Frames {
@@ -50,6 +35,9 @@ class Dom0Frames {
     /// Writes to pseudo-physical memory, which must be there.
     void copy_in(uint64_t address, boot::Bytes bytes);
     void zero(uint64_t address, uint64_t bytes);
+    /// Writes the list of all frames in order of their pfn (the p2m list) into its own memory, from
+    /// `first` on; what is left of `list_pages` names no frame.
+    void write_list(Pfn first, uint64_t list_pages);
 
   private:
     Dom0Frames(Domain& domain, heap::OwnedArray<Run> runs)

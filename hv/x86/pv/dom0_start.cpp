@@ -15,9 +15,7 @@
 namespace hv::pv {
 namespace {
 
-constexpr uint64_t kEntriesPerPage = kPageSize / sizeof(uint64_t);
-constexpr uint64_t kInvalidEntry = ~uint64_t{0};  // INVALID_P2M_ENTRY: no frame at this pfn
-constexpr uint64_t kInterruptsOn = 1 << 9;        // EFLAGS.IF
+constexpr uint64_t kInterruptsOn = 1 << 9;  // EFLAGS.IF
 
 /// Appends as much of `text` as fits into the command line, which stays terminated.
 bool append(start_info& info, size_t& length, std::string_view text) {
@@ -42,23 +40,6 @@ void write_command_line(start_info& info, std::string_view line) {
 }
 
 }  // namespace
-
-void write_p2m(Dom0Frames& frames, const Dom0Layout& layout) {
-    auto run = frames.runs().begin();
-    for (uint64_t page = 0; page < layout.p2m_pages; ++page) {
-        auto* entries = arch::mfn_to_virt<uint64_t>(frames.mfn(layout.p2m_pfn + page));
-        uint64_t pfn = page * kEntriesPerPage;
-        const uint64_t page_end = pfn + kEntriesPerPage;
-        while (pfn < page_end && run != frames.runs().end()) {
-            const uint64_t run_end = run->pfn.raw() + run->count;
-            const uint64_t delta = run->mfn.raw() - run->pfn.raw();
-            for (const uint64_t end = std::min(page_end, run_end); pfn < end; ++pfn)
-                *entries++ = pfn + delta;
-            if (pfn == run_end) ++run;
-        }
-        for (; pfn < page_end; ++pfn) *entries++ = kInvalidEntry;
-    }
-}
 
 void write_start_info(Domain& domain, Dom0Frames& frames, const Dom0Layout& layout,
                       const boot::BootModule& initrd, std::string_view command_line) {

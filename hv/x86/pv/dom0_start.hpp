@@ -1,4 +1,4 @@
-// What Domain 0 finds when it starts: its p2m list, start info and registers.
+// What Domain 0 finds when it starts: its start info, vCPUs and first registers.
 #pragma once
 
 #include <string_view>
@@ -10,9 +10,6 @@
 #include "hv/x86/pv/dom0_memory.hpp"
 
 namespace hv::pv {
-
-/// The list of the frames behind its pfns.
-void write_p2m(Dom0Frames& frames, const Dom0Layout& layout);
 
 /// struct start_info and the shared info's first state. The command line is the module's, then
 /// what the boot line has behind ` -- `; it is cut, with a warning, at MAX_GUEST_CMDLINE.
