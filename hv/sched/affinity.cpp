@@ -4,17 +4,21 @@
 namespace hv::sched {
 namespace {
 
-/// Gets `vcpu` off a CPU it may no longer use. If it runs, its CPU does that at the next choice.
-void leave_forbidden_cpu(Vcpu& vcpu) {
+/// After a change: gets `vcpu` off a CPU it may no longer use, or has an idle one take it that it
+/// may use now. If it runs, its CPU does that at the next choice.
+void follow_affinity(Vcpu& vcpu) {
     {
         QueueLock queue(vcpu);
-        if (vcpu.hard_affinity.test(queue->cpu)) return;
         if (queue->current == &vcpu) {
             raise_softirq_on(queue->cpu, Softirq::kSchedule);
             return;
         }
-        if (vcpu.is_running.load()) return;  // context_saved() places it
         Unit& unit = *unit_of(vcpu);
+        if (vcpu.hard_affinity.test(queue->cpu)) {
+            if (unit.linked()) tickle(*queue, unit, false);
+            return;
+        }
+        if (vcpu.is_running.load()) return;  // context_saved() places it
         if (unit.linked()) queue->take(unit);
         assign_cpu(vcpu, pick_cpu(vcpu));
     }
@@ -28,7 +32,7 @@ void override_hard_affinity(Vcpu& vcpu, const CpuMask& mask, bool overridden) {
         vcpu.hard_affinity = mask;
         vcpu.pin_overridden = overridden;
     }
-    leave_forbidden_cpu(vcpu);
+    follow_affinity(vcpu);
 }
 
 }  // namespace
@@ -41,7 +45,7 @@ Result<> set_affinity(Vcpu& vcpu, const CpuMask& hard, const CpuMask& soft) {
         vcpu.hard_affinity = hard;
         vcpu.soft_affinity = soft;
     }
-    leave_forbidden_cpu(vcpu);
+    follow_affinity(vcpu);
     return {};
 }
 

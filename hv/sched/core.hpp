@@ -74,6 +74,8 @@ void place(Vcpu& vcpu);
 void tickle(RunQueue& queue, const Unit& unit, bool preempts);
 /// Under the lock of its present queue; the new queue's lock protects it from then on.
 void assign_cpu(Vcpu& vcpu, CpuId cpu);
+/// Whether `vcpu` may not run on `cpu`, or could do so where it would rather.
+bool should_leave(const Vcpu& vcpu, CpuId cpu);
 /// The CPU with the fewest vCPUs among those `vcpu` may run on, or better, wishes to.
 CpuId pick_cpu(const Vcpu& vcpu);
 /// Brings a vCPU here that waits elsewhere and that the policy ranks above `above`; false: none.

@@ -40,33 +40,28 @@ struct Tunables {
 };
 
 constexpr Nanoseconds kMargin = kMillisecond / 2;    // differences below are not worth a switch
-constexpr Nanoseconds kShareTick = kMillisecond;     // the share clock advances no finer
-constexpr Nanoseconds kLongestTick = 100 * kMillisecond;
 
 constinit Tunables tunables;
 constinit std::atomic<uint64_t> total_weight{0};     // of all who want to run
 constinit std::atomic<uint64_t> share_clock{0};
-constinit std::atomic<Nanoseconds> share_advanced{0};
 
 CreditUnit& of(Unit& unit) { return static_cast<CreditUnit&>(unit); }
 
 /// How far credit may be from 0, in both directions.
 Nanoseconds bound() { return 4 * tunables.slice.load(std::memory_order_relaxed); }
 
-void earn(CreditUnit& unit) {
-    unit.account.earn(share_clock.load(std::memory_order_relaxed),
-                      unit.settings.weight.load(std::memory_order_relaxed), bound());
+/// Gives `time` to all who want to run.
+void distribute(Nanoseconds time) {
+    const uint64_t weights = total_weight.load(std::memory_order_relaxed);
+    if (weights && time > 0) share_clock.fetch_add(share_of(time, weights));
 }
 
-/// Distributes the time since it was last done. Whichever CPU comes first does it for all.
-void advance_share_clock(Nanoseconds now) {
-    Nanoseconds last = share_advanced.load(std::memory_order_relaxed);
-    if (now - last < kShareTick || !share_advanced.compare_exchange_strong(last, now)) return;
-    const uint64_t weights = total_weight.load(std::memory_order_relaxed);
-    if (weights == 0) return;
-    // After a long idle time nobody is owed what nobody asked for.
-    const Nanoseconds elapsed = std::min(now - last, kLongestTick);
-    share_clock.fetch_add(share_of(elapsed, known_cpus.snapshot().count(), weights));
+void earn(CreditUnit& unit, Nanoseconds now) {
+    const Nanoseconds left = unit.account.earn(
+        share_clock.load(std::memory_order_relaxed),
+        unit.settings.weight.load(std::memory_order_relaxed), now, bound());
+    // Of one who sleeps it has never been taken from anybody.
+    if (unit.counted_weight) distribute(left);
 }
 
 void activate(CreditUnit& unit) {
@@ -82,17 +77,18 @@ void deactivate(CreditUnit& unit) {
 void settle(CreditUnit& unit, Nanoseconds now) {
     if (now > unit.charged_to) {
         unit.account.charge(now - unit.charged_to, bound());
+        distribute(now - unit.charged_to);
         unit.charged_to = now;
     }
-    earn(unit);
+    earn(unit, now);
 }
 
 /// Who waits here and should be next; nullptr.
-CreditUnit* best_waiting(RunQueue& queue) {
+CreditUnit* best_waiting(RunQueue& queue, Nanoseconds now) {
     CreditUnit* best = nullptr;
     for (Unit& u : queue.waiting) {
         CreditUnit& unit = of(u);
-        earn(unit);
+        earn(unit, now);
         if (best && (unit.boosted == best->boosted ? unit.account.credit <= best->account.credit
                                                    : best->boosted))
             continue;
@@ -146,7 +142,7 @@ void destroy_unit(Unit& unit) { heap::destroy(&of(unit)); }
 
 bool wake(RunQueue& queue, Unit& u, Unit* running, Nanoseconds now) {
     CreditUnit& unit = of(u);
-    earn(unit);
+    earn(unit, now);
     const bool woke = unit.counted_weight == 0;
     if (woke) {
         activate(unit);
@@ -178,7 +174,6 @@ bool rate_limited(const CreditUnit& running, Nanoseconds now) {
 }
 
 Choice choose(RunQueue& queue, Unit* prev, bool may_stay, Nanoseconds now, bool may_look) {
-    advance_share_clock(now);
     const Nanoseconds slice = tunables.slice.load(std::memory_order_relaxed);
     CreditUnit* running = prev ? &of(*prev) : nullptr;
     if (running) settle(*running, now);
@@ -187,7 +182,7 @@ Choice choose(RunQueue& queue, Unit* prev, bool may_stay, Nanoseconds now, bool 
         return {.next = running, .slice = queue.waiting.empty() ? slice : rest};
     }
 
-    CreditUnit* chosen = best_waiting(queue);
+    CreditUnit* chosen = best_waiting(queue, now);
     if (may_stay && (!chosen || !goes_before(*chosen, *running, now))) chosen = running;
     if (may_look && (!chosen || now - queue.looked_elsewhere >= slice)) {
         queue.looked_elsewhere = now;
@@ -214,13 +209,14 @@ Choice choose(RunQueue& queue, Unit* prev, bool may_stay, Nanoseconds now, bool 
 }
 
 Unit* surrender(RunQueue& queue, CpuId thief, int64_t above, bool wished) {
+    const Nanoseconds now = arch::now();
     CreditUnit* best = nullptr;
     for (Unit& u : queue.waiting) {
         CreditUnit& unit = of(u);
         const Vcpu& vcpu = unit.vcpu;
         if (vcpu.is_running.load() || !vcpu.hard_affinity.test(thief)) continue;
         if (wished && !vcpu.soft_affinity.test(thief)) continue;
-        earn(unit);
+        earn(unit, now);
         if (unit.account.credit <= (best ? best->account.credit : above)) continue;
         best = &unit;
     }

@@ -1,9 +1,10 @@
 // The arithmetic of the credit policy, apart from queues, so that it can be tested by itself.
 //
-// A vCPU's credit is the CPU time it is owed, in ns. It falls while the vCPU runs and rises with
-// the share clock, which distributes the time of all CPUs among the vCPUs that want to run, by
-// weight. On each CPU the vCPU with the most credit runs; CPUs compare with each other once a
-// slice. So vCPUs get equal shares also where their number is no multiple of the CPUs'.
+// A vCPU's credit is the CPU time it is owed, in ns. What vCPUs run is taken from theirs and given,
+// by weight, to all who want to run: that is the share clock, which each follows when it is looked
+// at. Nobody can use more than one CPU, so what a heavy weight brings beyond that goes round again.
+// On each CPU the vCPU with the most credit runs; CPUs compare with each other once a slice. So
+// vCPUs get equal shares also where their number is no multiple of the CPUs'.
 #pragma once
 
 #include <algorithm>
@@ -17,16 +18,24 @@ inline constexpr unsigned kShareShift = 12;  ///< the share clock counts 2^-12 n
 
 struct Account {
     Nanoseconds credit = 0;
-    uint64_t share_seen = 0;  ///< the share clock when it was last looked at
+    uint64_t share_seen = 0;     ///< the share clock when it was last looked at
+    Nanoseconds paid_up_to = 0;  ///< system time up to which one CPU's time has been given
 
-    /// Pays out what the share clock has distributed since; credit stays within `bound`.
-    void earn(uint64_t share_clock, uint32_t weight, Nanoseconds bound) {
+    /// Pays out what the share clock has given since; credit stays within `bound`. Returns what is
+    /// left of it, in ns, because nobody can use more than one CPU. The share clock advances in
+    /// leaps, so time that brought nothing may be paid for later, up to `bound`.
+    Nanoseconds earn(uint64_t share_clock, uint32_t weight, Nanoseconds now, Nanoseconds bound) {
         const uint64_t delta = share_clock - share_seen;
         share_seen = share_clock;
         // More than a bound's worth is never needed, and the product must not overflow.
         const uint64_t enough = (static_cast<uint64_t>(2 * bound) << kShareShift) / weight + 1;
-        const uint64_t earned = (std::min(delta, enough) * weight) >> kShareShift;
-        credit = std::min(credit + static_cast<Nanoseconds>(earned), bound);
+        const auto given =
+            static_cast<Nanoseconds>((std::min(delta, enough) * weight) >> kShareShift);
+        paid_up_to = std::max(paid_up_to, now - bound);
+        const Nanoseconds taken = std::min(given, std::max<Nanoseconds>(now - paid_up_to, 0));
+        paid_up_to += taken;
+        credit = std::min(credit + taken, bound);
+        return given - taken;
     }
     /// Charges `ran` ns of running.
     void charge(Nanoseconds ran, Nanoseconds bound) {
@@ -34,9 +43,9 @@ struct Account {
     }
 };
 
-/// By how much the share clock advances when `elapsed` ns of `cpus` CPUs are distributed.
-constexpr uint64_t share_of(Nanoseconds elapsed, uint64_t cpus, uint64_t total_weight) {
-    return (static_cast<uint64_t>(elapsed) * cpus << kShareShift) / total_weight;
+/// By how much the share clock advances when `time` is given to vCPUs of `total_weight`.
+constexpr uint64_t share_of(Nanoseconds time, uint64_t total_weight) {
+    return (static_cast<uint64_t>(time) << kShareShift) / total_weight;
 }
 
 }  // namespace hv::sched::credit

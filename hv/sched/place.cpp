@@ -32,6 +32,12 @@ void note_not_runnable(Vcpu& vcpu) {
     change_runstate(vcpu, RUNSTATE_offline, arch::now());
 }
 
+/// An idle CPU that `vcpu` wishes to run on, if it does not wish to run on `cpu`; kNone.
+size_t idle_wish(const Vcpu& vcpu, CpuId cpu) {
+    if (vcpu.soft_affinity.test(cpu)) return CpuMask::kNone;
+    return (vcpu.hard_affinity & vcpu.soft_affinity & idle_cpus.snapshot()).first();
+}
+
 /// One try to place `vcpu`, under its queue's lock. False: it has been sent to another CPU.
 bool try_place(RunQueue& queue, Vcpu& vcpu) {
     if (queue.current == &vcpu) return true;
@@ -49,6 +55,11 @@ bool try_place(RunQueue& queue, Vcpu& vcpu) {
         assign_cpu(vcpu, pick_cpu(vcpu));
         return false;
     }
+    if (const size_t wish = idle_wish(vcpu, queue.cpu);
+        wish != CpuMask::kNone && !vcpu.is_running.load()) {
+        assign_cpu(vcpu, static_cast<CpuId>(wish));
+        return false;
+    }
     Unit* running = queue.current == queue.idle ? nullptr : unit_of(*queue.current);
     const bool preempts = policy->wake(queue, unit, running, now);
     tickle(queue, unit, preempts);
@@ -56,6 +67,10 @@ bool try_place(RunQueue& queue, Vcpu& vcpu) {
 }
 
 }  // namespace
+
+bool should_leave(const Vcpu& vcpu, CpuId cpu) {
+    return !vcpu.hard_affinity.test(cpu) || idle_wish(vcpu, cpu) != CpuMask::kNone;
+}
 
 void assign_cpu(Vcpu& vcpu, CpuId cpu) {
     queue_of(vcpu.cpu.load(std::memory_order_relaxed)).assigned.fetch_sub(1);
@@ -72,17 +87,15 @@ CpuId pick_cpu(const Vcpu& vcpu) {
 }
 
 void tickle(RunQueue& queue, const Unit& unit, bool preempts) {
-    if (queue.current == queue.idle) {
-        idle_cpus.clear(queue.cpu);
-        raise_softirq_on(queue.cpu, Softirq::kSchedule);
-        return;
-    }
     // An idle CPU sets its bit, then looks for somebody who waits; here it is the other way round,
     // so one of the two sees the other.
     const Vcpu& vcpu = unit.vcpu;
     const CpuMask allowed = vcpu.hard_affinity;
-    if (tickle_idle(allowed & vcpu.soft_affinity) || tickle_idle(allowed)) return;
-    if (preempts) raise_softirq_on(queue.cpu, Softirq::kSchedule);
+    if (tickle_idle(CpuMask::single(queue.cpu) & allowed) ||
+        tickle_idle(allowed & vcpu.soft_affinity) || tickle_idle(allowed))
+        return;
+    if (preempts || queue.current == queue.idle)
+        raise_softirq_on(queue.cpu, Softirq::kSchedule);
 }
 
 void place(Vcpu& vcpu) {

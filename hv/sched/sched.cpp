@@ -30,7 +30,7 @@ int state_after_running(const Vcpu& vcpu) {
 Choice choose(RunQueue& queue, Vcpu& prev) {
     const auto ask = [&](bool may_look) {
         Unit* unit = &prev == queue.idle ? nullptr : unit_of(prev);
-        const bool may_stay = unit && prev.runnable() && prev.hard_affinity.test(queue.cpu);
+        const bool may_stay = unit && prev.runnable() && !should_leave(prev, queue.cpu);
         return policy->choose(queue, unit, may_stay, arch::now(), may_look);
     };
     Choice choice = ask(true);
