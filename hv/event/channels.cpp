@@ -66,19 +66,13 @@ void EventChannels::release(Channel& channel) {
 namespace event {
 namespace {
 
-[[gnu::noinline]] void unblock(Vcpu& vcpu) {
-    if (!(vcpu.pause_flags.fetch_and(~pause::kBlocked) & pause::kBlocked)) return;
-    clear_poll(vcpu);
-    sched::wake(vcpu);
-}
-
 /// Wakes the vCPUs that poll for `port`, or for several ports and have to look which it was.
 [[gnu::noinline]] void wake_pollers(EventChannels& channels, uint32_t port) {
     channels.pollers.snapshot().for_each([&](size_t id) {
         Vcpu* vcpu = channels.domain.vcpu(id);
         if (!vcpu) return;
         uint32_t polled = vcpu->poll_port.load();
-        if (polled == port || polled == kPollSeveral) unblock(*vcpu);
+        if (polled == port || polled == kPollSeveral) sched::wake(*vcpu);
     });
 }
 
@@ -87,7 +81,7 @@ namespace {
 void notify_vcpu(Vcpu& vcpu) {
     // Read before unblocking: a vCPU that starts to run after this looks for events on its way in.
     bool running = vcpu.is_running.load();
-    if (vcpu.pause_flags.load() & pause::kBlocked) unblock(vcpu);
+    if (vcpu.pause_flags.load() & pause::kBlocked) sched::wake(vcpu);
     // On this CPU the way back to the guest looks for events anyway.
     if (running && &vcpu != &arch::current()) arch::kick_cpu(vcpu.cpu.load());
 }
