@@ -33,14 +33,6 @@ constexpr uint32_t kForAll[] = {
 constexpr uint32_t kForAllOnRequest[] = {
     F(HLE), F(MOVDIRI), F(MOVDIR64B), F(ITSC), F(AVX512_VP2INTERSECT), F(TSXLDTRK),
 };
-/// !: the bit needs care; the tools' choice does not simply stand.
-constexpr uint32_t kSpecial[] = {
-    F(APIC), F(HTT), F(X2APIC), F(OSXSAVE), F(RDRAND), F(HYPERVISOR), F(CMP_LEGACY), F(HLE),
-    F(FDP_EXCP_ONLY), F(RTM), F(NO_FPU_SEL), F(CLWB), F(OSPKE), F(VIRT_SSBD), F(MD_CLEAR),
-    F(RTM_ALWAYS_ABORT), F(ARCH_CAPS), F(VERW_CLEAR), F(SRSO_US_NO), F(RSBA), F(FB_CLEAR), F(RRSBA),
-    F(RFDS_CLEAR), F(ITS_NO),
-};
-
 /// A feature, and what makes no sense without it (architecture manuals; where they are silent,
 /// what no CPU was ever built with).
 struct Dependency {
@@ -85,7 +77,6 @@ constexpr Featureset make_set(const uint32_t (&features)[N]) {
 
 constexpr Featureset kPvDefault = make_set(kForAll);
 constexpr Featureset kOnRequest = make_set(kForAllOnRequest);
-constexpr Featureset kSpecialSet = make_set(kSpecial);
 
 constexpr Featureset make_pv_max() {
     Featureset set = kPvDefault;
@@ -98,7 +89,6 @@ constexpr Featureset kPvMax = make_pv_max();
 
 const Featureset& pv_default_mask() { return kPvDefault; }
 const Featureset& pv_max_mask() { return kPvMax; }
-const Featureset& special_mask() { return kSpecialSet; }
 
 void clear_dependents(Featureset& set) {
     // A chain is as long as its features: repeat until nothing changes.

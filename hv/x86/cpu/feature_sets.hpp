@@ -37,10 +37,9 @@ constexpr void assign(Featureset& set, uint32_t feature, bool on) {
     set[feature / 32] = on ? set[feature / 32] | bit : set[feature / 32] & ~bit;
 }
 
-/// What a PV guest sees by default, may see at most; what the hypervisor adjusts.
+/// What a PV guest sees by default, and may see at most.
 const Featureset& pv_default_mask();
 const Featureset& pv_max_mask();
-const Featureset& special_mask();
 
 /// Removes every feature that lacks another it is built on.
 void clear_dependents(Featureset& set);

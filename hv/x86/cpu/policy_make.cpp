@@ -139,6 +139,16 @@ void apply_vendor(CpuPolicy& p) {
     p.extended[9] = {};
 }
 
+/// Nothing lies beyond the last leaf that a policy says it has.
+void clear_beyond_limits(CpuPolicy& p) {
+    for (size_t i = p.basic[0].a + size_t{1}; i < std::size(p.basic); ++i) p.basic[i] = {};
+    for (size_t i = p.features[0].a + size_t{1}; i < std::size(p.features); ++i) p.features[i] = {};
+    for (size_t i = (p.extended[0].a & 0xffff) + size_t{1}; i < std::size(p.extended); ++i)
+        p.extended[i] = {};
+    if (p.basic[0].a < 7) clear(p.features, 0, std::size(p.features) - 1);
+    if (p.basic[0].a < 0xd) clear(p.xstate, 0, std::size(p.xstate) - 1);
+}
+
 uint32_t last_extended(const CpuPolicy& p) {
     return std::min<uint32_t>(p.extended[0].a & 0xffff, std::size(p.extended) - 1) | 0x80000000;
 }
@@ -166,6 +176,7 @@ CpuPolicy make_host(const CpuPolicy& raw) {
     p.basic[0].a = std::min<uint32_t>(p.basic[0].a, std::size(p.basic) - 1);
     p.features[0].a = std::min<uint32_t>(p.features[0].a, std::size(p.features) - 1);
     p.extended[0].a = last_extended(p);
+    clear_beyond_limits(p);
     Featureset set = p.featureset();
     if (vendor_of(p) == Vendor::kAmd) {
         set[kWordE1d] &= ~kCommon1d;
@@ -215,7 +226,8 @@ CpuPolicy make_pv_default(const CpuPolicy& pv_max, const CpuPolicy& host) {
     p.basic[0].a = host.basic[0].a;
     p.features[0].a = host.features[0].a;
     p.extended[0].a = host.extended[0].a;
-    Featureset set = pv_max.featureset();
+    clear_beyond_limits(p);
+    Featureset set = p.featureset();
     for (size_t i = 0; i < set.size(); ++i) set[i] &= pv_default_mask()[i];
     common_adjustments(set);
     // What max allows whether or not the machine has it.
@@ -233,6 +245,7 @@ void sanitise(CpuPolicy& guest, const CpuPolicy& max, const CpuPolicy& host) {
     guest.basic[0].a = std::min(guest.basic[0].a, max.basic[0].a);
     guest.features[0].a = std::min(guest.features[0].a, max.features[0].a);
     guest.extended[0].a = std::min(last_extended(guest), max.extended[0].a);
+    clear_beyond_limits(guest);
 
     Featureset set = guest.featureset(), bound = max.featureset();
     for (size_t i = 0; i < set.size(); ++i) set[i] &= bound[i];
