@@ -12,7 +12,10 @@
     .section .text.start, "ax"
     .globl _start
 _start:
-    // Everything as it came is kept for the test of the boot state.
+    // Everything as it came is kept: the time for the bench, the rest for the test of the boot state.
+    rdtsc
+    mov %eax, boot_state + 72(%rip)
+    mov %edx, boot_state + 76(%rip)
     mov %rsi, boot_state + 0(%rip)
     mov %rsp, boot_state + 8(%rip)
     lea boot_stack_top(%rip), %rsp
@@ -222,7 +225,7 @@ iret_returned:
     .balign 16
     .globl boot_state
 boot_state:
-    .skip 72
+    .skip 80
     .balign 16
     .globl boot_stack, boot_stack_top
 boot_stack:

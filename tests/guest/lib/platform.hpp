@@ -9,7 +9,7 @@ namespace guest {
 extern start_info_t* start_info;
 /// The registers as they were at the first instruction (entry.S).
 struct BootState {
-    uint64_t rsi, rsp, cs, ss, ds, es, fs, gs, rflags;
+    uint64_t rsi, rsp, cs, ss, ds, es, fs, gs, rflags, tsc;
 };
 extern "C" BootState boot_state;
 

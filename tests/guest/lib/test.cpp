@@ -37,10 +37,10 @@ bool listed(const char* list, const char* name) {
     const size_t length = strlen(name);
     while (*list && *list != ' ') {
         if (!strncmp(list, name, length) &&
-            (!list[length] || list[length] == ',' || list[length] == ' '))
+            (!list[length] || list[length] == '+' || list[length] == ' '))
             return true;
-        while (*list && *list != ' ' && *list != ',') ++list;
-        if (*list == ',') ++list;
+        while (*list && *list != ' ' && *list != '+') ++list;
+        if (*list == '+') ++list;
     }
     return false;
 }

@@ -32,7 +32,8 @@ struct Test {
 /// Says that what follows is meant to end the domain or the machine.
 void announce_end();
 
-/// Runs the tests that the command line names: tests=a,b or mask=HEX (bit n: n-th test); all else.
+/// Runs the tests that the command line names: tests=a+b (a comma ends a module for QEMU) or
+/// mask=HEX (bit n: n-th test); without either, all.
 void run_tests();
 
 }  // namespace guest

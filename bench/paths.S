@@ -1,0 +1,123 @@
+// The timed paths. Each returns the low 32 bits of two rdtsc's difference; what lies between them is
+// the operation and the moves that rdtsc's own use of eax and edx forces, and time_nothing has those
+// moves too. rbx holds the first reading: no operation may lose it.
+
+// uint32_t time_hypercall(number, a1, a2, a3, a4)
+    .text
+    .globl time_hypercall, time_nothing, time_read_cr0, time_iret, time_page_fault, page_fault_entry
+time_hypercall:
+    push %rbx
+    push %rbp
+    push %r12
+    mov %rdi, %rbp                      // number
+    mov %rcx, %r12                      // a3: rdx is rdtsc's
+    mov %rsi, %rdi
+    mov %rdx, %rsi
+    mov %r8, %r10
+    rdtsc
+    mov %eax, %ebx
+    mov %r12, %rdx
+    mov %ebp, %eax
+    syscall
+    mov %rax, last_result(%rip)
+    rdtsc
+    sub %ebx, %eax
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+
+time_nothing:
+    push %rbx
+    push %rbp
+    push %r12
+    xor %r12, %r12
+    xor %ebp, %ebp
+    rdtsc
+    mov %eax, %ebx
+    mov %r12, %rdx
+    mov %ebp, %eax
+    mov %rax, last_result(%rip)
+    rdtsc
+    sub %ebx, %eax
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+
+time_read_cr0:
+    push %rbx
+    push %rbp
+    push %r12
+    rdtsc
+    mov %eax, %ebx
+    mov %r12, %rdx
+    mov %cr0, %rax
+    mov %rax, last_result(%rip)
+    rdtsc
+    sub %ebx, %eax
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+
+// uint32_t time_iret(uint16_t cs, uint16_t ss): kernel mode to kernel mode, upcalls masked.
+time_iret:
+    push %rbx
+    push %rbp
+    push %r12
+    mov %rsp, %r12
+    movzwl %di, %edi
+    movzwl %si, %esi
+    push %rsi                           // ss
+    push %r12                           // rsp
+    push $0x002                         // rflags, IF clear: upcalls stay masked
+    push %rdi                           // cs
+    lea 1f(%rip), %rax
+    push %rax                           // rip
+    push $0                             // iret_context.flags
+    push $0                             // rcx
+    push $0                             // r11
+    push $23                            // rax
+    mov $23, %ebp
+    rdtsc
+    mov %eax, %ebx
+    mov %r12, %rdx
+    mov %ebp, %eax
+    syscall
+1:  mov %rax, last_result(%rip)
+    rdtsc
+    sub %ebx, %eax
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+
+// uint32_t time_page_fault(address): from the faulting load to the guest's handler.
+time_page_fault:
+    push %rbx
+    push %rbp
+    push %r12
+    mov %rsp, %rbp
+    rdtsc
+    mov %eax, %ebx
+    mov %r12, %rdx
+    mov %ebp, %eax
+    mov (%rdi), %rax
+    ud2
+page_fault_entry:
+    mov %rax, last_result(%rip)
+    rdtsc
+    sub %ebx, %eax
+    mov %rbp, %rsp
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+
+    .bss
+    .balign 8
+    .globl last_result
+last_result:
+    .skip 8
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,234 @@
+// The operations that are counted. Each row runs its operation 2,000 times, warm, with upcalls
+// masked, and prints "BENCH name minimum median": instructions, less those of an empty pair of
+// readings.
+#include <initializer_list>
+
+#include "events.hpp"
+#include "memory.hpp"
+#include "platform.hpp"
+#include "print.hpp"
+#include "test.hpp"
+#include "traps.hpp"
+
+extern "C" {
+uint32_t time_hypercall(uint64_t number, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4);
+uint32_t time_nothing();
+uint32_t time_read_cr0();
+uint32_t time_iret(uint16_t cs, uint16_t ss);
+uint32_t time_page_fault(uint64_t address);
+extern const unsigned char page_fault_entry[];
+extern volatile long last_result;
+}
+
+namespace guest {
+namespace {
+
+constexpr unsigned kRounds = 2000;
+constexpr unsigned kFurther = 100;  // entries behind the first, for the rows "each further"
+
+struct Cost {
+    uint32_t minimum, median;
+};
+
+/// Runs `operation`, which returns one reading, kRounds times after a few to warm up.
+template <typename F>
+Cost measure(F operation) {
+    static uint32_t samples[kRounds];
+    for (unsigned i = 0; i < 20; ++i) operation();
+    for (uint32_t& sample : samples) sample = operation();
+    // Shell sort: the median needs order, and 2,000 numbers need no more.
+    for (unsigned gap = kRounds / 2; gap; gap /= 2)
+        for (unsigned i = gap; i < kRounds; ++i)
+            for (unsigned j = i; j >= gap && samples[j - gap] > samples[j]; j -= gap) {
+                const uint32_t larger = samples[j - gap];
+                samples[j - gap] = samples[j];
+                samples[j] = larger;
+            }
+    return {samples[0], samples[kRounds / 2]};
+}
+
+uint32_t empty_pair() {
+    static const uint32_t cost = measure(time_nothing).minimum;
+    return cost;
+}
+
+void report(const char* row, Cost cost, uint32_t base = 0, uint32_t divisor = 1) {
+    print("BENCH %s %u %u\n", row, (cost.minimum - base + divisor / 2) / divisor,
+          (cost.median - base + divisor / 2) / divisor);
+}
+
+template <typename F>
+Cost net(F operation) {
+    const Cost gross = measure(operation);
+    return {gross.minimum - empty_pair(), gross.median - empty_pair()};
+}
+
+/// One hypercall, which must answer `expected` every time.
+Cost call(unsigned number, Arg a1 = 0, Arg a2 = 0, Arg a3 = 0, Arg a4 = 0, long expected = 0) {
+    const Cost cost = net([=] {
+        const uint32_t ticks = time_hypercall(number, a1, a2, a3, a4);
+        if (last_result != expected) fail("hypercall %u answers %ld", number, last_result);
+        return ticks;
+    });
+    return cost;
+}
+
+}  // namespace
+
+TEST(null_hypercall, "xen_version, and a number that is none", "") {
+    report("null_hypercall", call(__HYPERVISOR_xen_version, XENVER_version, 0, 0, 0, 4 << 16 | 17));
+    report("unknown_hypercall", call(63, 0, 0, 0, 0, -kENOSYS));
+}
+
+TEST(multicall, "multicall of one entry, and each further", "") {
+    static multicall_entry_t list[1 + kFurther];
+    for (auto& entry : list) entry = {.op = __HYPERVISOR_xen_version, .args = {XENVER_version}};
+    const Cost one = call(__HYPERVISOR_multicall, addr(list), 1);
+    const Cost many = call(__HYPERVISOR_multicall, addr(list), 1 + kFurther);
+    report("multicall_one", one);
+    report("multicall_further", many, one.minimum, kFurther);
+}
+
+TEST(mmu_update, "mmu_update of one entry, and each further: same value; set and clear", "") {
+    const Window window = open_window();
+    auto* page = alloc_page_as<uint64_t>();
+    const uint64_t value = pte(mfn_of(page), kDataFlags);
+    static mmu_update_t list[1 + kFurther];
+    for (unsigned i = 0; i <= kFurther; ++i) {
+        list[i] = {machine_address(&window.l1[i]), value};
+        CHECK_EQ(window.map(i, value), 0);
+    }
+    const Cost one = call(__HYPERVISOR_mmu_update, addr(list), 1, 0, DOMID_SELF);
+    report("mmu_update_one", one);
+    report("mmu_update_further_same",
+           call(__HYPERVISOR_mmu_update, addr(list), 1 + kFurther, 0, DOMID_SELF), one.minimum,
+           kFurther);
+    // Entries by pairs: set, clear; the first stays as it was.
+    for (unsigned i = 1; i <= kFurther; ++i)
+        list[i] = {machine_address(&window.l1[1 + (i - 1) / 2]), i % 2 ? 0 : value};
+    report("mmu_update_further_set_clear",
+           call(__HYPERVISOR_mmu_update, addr(list), 1 + kFurther, 0, DOMID_SELF), one.minimum,
+           kFurther);
+}
+
+TEST(update_va_mapping, "update_va_mapping, the same value, no flush", "") {
+    const Window window = open_window();
+    const uint64_t value = pte(mfn_of(alloc_page()), kDataFlags);
+    CHECK_EQ(window.map(0, value), 0);
+    report("update_va_mapping", call(__HYPERVISOR_update_va_mapping, window.va(0), value, 0));
+}
+
+TEST(new_baseptr, "mmuext_op NEW_BASEPTR: the current table again; to and fro between two", "") {
+    auto* other = alloc_page_as<uint64_t>();
+    for (unsigned slot = 0; slot < 512; ++slot)
+        if (slot < 256 || slot >= 272) other[slot] = boot_l4()[slot];
+    CHECK_EQ(pin(other, 4), 0);
+    static mmuext_op_t ops[2];
+    ops[0].cmd = ops[1].cmd = MMUEXT_NEW_BASEPTR;
+    ops[0].arg1.mfn = mfn_of(other);
+    ops[1].arg1.mfn = mfn_of(boot_l4());
+    report("new_baseptr", call(__HYPERVISOR_mmuext_op, addr(&ops[1]), 1, 0, DOMID_SELF));
+    static unsigned turn;
+    turn = 0;
+    report("new_baseptr_switch", net([] {
+               return time_hypercall(__HYPERVISOR_mmuext_op, addr(&ops[turn++ & 1]), 1, 0,
+                                     DOMID_SELF);
+           }));
+    CHECK_EQ(mmuext(MMUEXT_NEW_BASEPTR, mfn_of(boot_l4())), 0);
+}
+
+TEST(segments, "set_segment_base, stack_switch", "") {
+    report("set_segment_base", call(__HYPERVISOR_set_segment_base, SEGBASE_FS, 0));
+    report("stack_switch", call(__HYPERVISOR_stack_switch, FLAT_KERNEL_SS, kernel_stack_top()));
+}
+
+TEST(evtchn_send, "EVTCHNOP_send to oneself, the upcall masked", "") {
+    const Port a = alloc_unbound();
+    const Port b = bind_interdomain(a);
+    static evtchn_send_t send;
+    send.port = a;
+    report("evtchn_send", net([=] {
+               clear_pending(b);
+               return time_hypercall(__HYPERVISOR_event_channel_op, EVTCHNOP_send, addr(&send), 0,
+                                     0);
+           }));
+    CHECK_EQ(last_result, 0);
+    CHECK(pending(b));
+    clear_all_pending();
+}
+
+TEST(sched_yield, "SCHEDOP_yield with nothing else to run", "") {
+    report("sched_yield", call(__HYPERVISOR_sched_op, SCHEDOP_yield));
+}
+
+TEST(grants, "grant map and unmap of an own grant; copies of 64 bytes", "") {
+    xen_pfn_t frames[1] = {};
+    gnttab_setup_table_t setup = {.dom = DOMID_SELF, .nr_frames = 1};
+    set_xen_guest_handle(setup.frame_list, frames);
+    CHECK_EQ(grant_table_op(GNTTABOP_setup_table, &setup, 1), 0);
+    CHECK_EQ(setup.status, GNTST_okay);
+    static Window window;
+    window = open_window();
+    CHECK_EQ(window.map(0, pte(frames[0], kDataFlags)), 0);
+    auto* entries = reinterpret_cast<volatile grant_entry_v1_t*>(window.va(0));
+    const void* page = alloc_page();
+    entries[8].frame = static_cast<uint32_t>(mfn_of(page));
+    entries[8].domid = 0;
+    compiler_barrier();
+    entries[8].flags = GTF_permit_access;
+
+    static gnttab_map_grant_ref_t map;
+    static gnttab_unmap_grant_ref_t unmap;
+    report("grant_map_unmap", net([] {
+               map = {.host_addr = window.va(1), .flags = GNTMAP_host_map, .ref = 8, .dom = 0};
+               const uint32_t mapped = time_hypercall(__HYPERVISOR_grant_table_op,
+                                                      GNTTABOP_map_grant_ref, addr(&map), 1, 0);
+               if (map.status) fail("map: %d", map.status);
+               unmap = {.host_addr = window.va(1), .handle = map.handle};
+               const uint32_t unmapped = time_hypercall(
+                   __HYPERVISOR_grant_table_op, GNTTABOP_unmap_grant_ref, addr(&unmap), 1, 0);
+               if (unmap.status) fail("unmap: %d", unmap.status);
+               return mapped + unmapped - empty_pair();
+           }));
+
+    static gnttab_copy_t copies[1 + kFurther];
+    const uint64_t target = mfn_of(alloc_page());
+    for (auto& copy : copies) {
+        copy.source.u.ref = 8;
+        copy.source.domid = DOMID_SELF;
+        copy.dest.u.gmfn = target;
+        copy.dest.domid = DOMID_SELF;
+        copy.len = 64;
+        copy.flags = GNTCOPY_source_gref;
+    }
+    const Cost one = call(__HYPERVISOR_grant_table_op, GNTTABOP_copy, addr(copies), 1);
+    const Cost many = call(__HYPERVISOR_grant_table_op, GNTTABOP_copy, addr(copies), 1 + kFurther);
+    for (const auto& copy : copies) CHECK_EQ(copy.status, GNTST_okay);
+    report("grant_copy_one", one);
+    report("grant_copy_further", many, one.minimum, kFurther);
+}
+
+TEST(emulation, "mov from cr0 in the guest's kernel, carried out by the hypervisor", "") {
+    report("emulated_read_cr0", net(time_read_cr0));
+}
+
+TEST(iret, "the iret hypercall, kernel mode to kernel mode", "") {
+    report("iret", net([] { return time_iret(FLAT_KERNEL_CS & ~3, FLAT_KERNEL_SS & ~3); }));
+}
+
+TEST(page_fault, "#PF bounced to the guest's handler", "") {
+    trap_info_t table[2] = {{kPageFault, 4, FLAT_KERNEL_CS, addr(page_fault_entry)}, {}};
+    CHECK_EQ(set_trap_table(table), 0);
+    report("page_fault_bounced", net([] { return time_page_fault(0x1000); }));
+}
+
+TEST(boot, "TSC of the first instruction; pages that are not the hypervisor's", "") {
+    xen_sysctl_t op = {};
+    op.cmd = XEN_SYSCTL_physinfo;
+    op.interface_version = XEN_SYSCTL_INTERFACE_VERSION;
+    CHECK_EQ(sysctl(&op), 0);
+    print("BOOT tsc %lu\n", boot_state.tsc);
+    print("BOOT guest_pages %lu\n", op.u.physinfo.free_pages + start_info->nr_pages);
+}
+
+}  // namespace guest
