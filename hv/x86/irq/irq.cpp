@@ -16,7 +16,9 @@ namespace {
 constexpr uint32_t kIsaLines = 16;
 constexpr uint32_t kIsaTimer = 0;
 
-heap::OwnedArray<Irq*> g_lines;  // written by init() only
+// Written by init() only.
+Irq** g_lines;
+uint32_t g_line_count;
 std::atomic<bool> g_balancing{true};
 
 const acpi::Override* override_of(uint32_t isa) {
@@ -64,7 +66,7 @@ void end_rest(void* data) {
 /// A line and another that ISA numbering gives the same pin must not both be served.
 bool pin_in_use(const Irq& line) {
     if (!line.is_pin()) return false;
-    for (size_t i = 0; i < g_lines.size(); ++i)
+    for (uint32_t i = 0; i < g_line_count; ++i)
         if (g_lines[i] != &line && g_lines[i]->gsi == line.gsi &&
             g_lines[i]->consumer != Irq::Consumer::kNobody)
             return true;
@@ -105,23 +107,23 @@ void init() {
     ioapic::init();
     const uint32_t pins = ioapic::gsi_count();
     const uint32_t count = pins < kIsaLines ? kIsaLines : pins;
-    Result<heap::OwnedArray<Irq*>> lines = heap::OwnedArray<Irq*>::create(count);
-    if (!lines) panic("no memory for {} interrupt lines", count);
-    g_lines = std::move(lines).value();
+    g_lines = static_cast<Irq**>(heap::allocate(count * sizeof(Irq*)));
+    if (!g_lines) panic("no memory for {} interrupt lines", count);
     for (uint32_t i = 0; i < count; ++i) {
         g_lines[i] = heap::create<Irq>();
         if (!g_lines[i]) panic("no memory for {} interrupt lines", count);
         g_lines[i]->number = i;
         describe_pin(*g_lines[i]);
     }
+    g_line_count = count;
     g_lines[kIsaTimer]->reserved = true;  // the PIT is the hypervisor's
 }
 
-uint32_t line_count() { return static_cast<uint32_t>(g_lines.size()); }
+uint32_t line_count() { return g_line_count; }
 
 Irq* line_of(uint32_t number) {
-    if (number >= g_lines.size()) return nullptr;
-    return g_lines[base::index_nospec(number, g_lines.size())];
+    if (number >= g_line_count) return nullptr;
+    return g_lines[base::index_nospec(number, g_line_count)];
 }
 
 Result<> bind_handler(Irq& line, Irq::Handler handler, void* context, CpuId cpu) {
