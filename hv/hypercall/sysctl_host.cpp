@@ -46,7 +46,8 @@ Outcome physinfo(xen_sysctl& op) {
     info.nr_nodes = 1;
     info.max_node_id = 0;
     info.cpu_khz = static_cast<uint32_t>(arch::tsc_khz());
-    info.capabilities = XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1;
+    info.capabilities = XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1 |
+                        XEN_SYSCTL_PHYSCAP_gnttab_v2;
     info.total_pages = memory::total_pages();
     info.free_pages = memory::free_pages();
     info.outstanding_pages = memory::outstanding_claims();
