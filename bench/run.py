@@ -6,6 +6,7 @@ executed instructions: the numbers do not depend on the machine or its load. Low
 """
 import argparse
 import concurrent.futures
+import importlib.util
 import json
 import pathlib
 import re
@@ -122,11 +123,13 @@ def shown(value, spec):
 
 
 def find_images(explicit=None):
-    for place in [explicit, ROOT / "build/bench", ROOT / "build/release/bench"]:
-        if place and (pathlib.Path(place) / "bench-pv64").exists():
-            return pathlib.Path(place)
-    raise SystemExit("the benchmark guest is not built: cmake -S bench -B build/bench && "
-                     "cmake --build build/bench")
+    """The folder of the built guest, brought up to date by the tests' runner: it knows how."""
+    if explicit:
+        return pathlib.Path(explicit)
+    spec = importlib.util.spec_from_file_location("guest_run", ROOT / "tests/guest/run.py")
+    runner = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(runner)
+    return runner.build_images(HERE, ROOT / "build/bench")
 
 
 def run(xenolith, stock, images=None, pattern=None, extra="", out=print):
@@ -169,7 +172,7 @@ def main():
     parser.add_argument("--xenolith", help="Xenolith's image")
     parser.add_argument("--stock", help="stock Xen 4.17, unpacked")
     parser.add_argument("--json", metavar="FILE", help="write one object a row")
-    parser.add_argument("--row", metavar="RE", help="rows to measure")
+    parser.add_argument("--row", "--filter", dest="row", metavar="RE", help="rows to measure")
     parser.add_argument("--args", default="", help="added to both boot lines, such as xpti=true")
     parser.add_argument("--images", help="folder of the built benchmark guest")
     args = parser.parse_args()

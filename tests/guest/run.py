@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import selectors
+import shutil
 import struct
 import subprocess
 import sys
@@ -44,10 +45,13 @@ class Test:
 
     def group(self):
         """Tests with equal keys may share a boot."""
-        alone = self.name if self.has("own-boot") or self.ending() else ""
+        alone = "" if self.may_share() else self.name
         o = self.options
         return (o.get("image", ""), o.get("vcpus", "1"), o.get("args", ""), o.get("cpu", CPU),
                 self.has("module"), alone)
+
+    def may_share(self):
+        return not (self.has("own-boot") or self.ending())
 
     def ending(self):
         """What the console must show when the test ends its domain, or None."""
@@ -81,12 +85,21 @@ def load_tests(images):
     return [Test(i, line) for i, line in enumerate(lines)]
 
 
+def build_images(source, place):
+    """Builds the images of `source` into `place` where that is out of date; gives `place`."""
+    steps = [["cmake", "--build", place]]
+    if not (place / "build.ninja").exists():
+        launcher = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
+        steps.insert(0, ["cmake", "-S", source, "-B", place, "-G", "Ninja", *launcher])
+    for argv in steps:
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            raise SystemExit(f"building {source.relative_to(ROOT)} failed:\n{done.stdout[-4000:]}")
+    return place
+
+
 def find_images(explicit=None):
-    for place in [explicit, ROOT / "build/guest", ROOT / "build/release/tests/guest"]:
-        if place and (pathlib.Path(place) / "guest-pv64").exists():
-            return pathlib.Path(place)
-    raise SystemExit("the test images are not built: cmake -S tests/guest -B build/guest && "
-                     "cmake --build build/guest")
+    return pathlib.Path(explicit) if explicit else build_images(HERE, ROOT / "build/guest")
 
 
 def write_module(directory):
@@ -202,27 +215,29 @@ def boot_group(hypervisor, tests, images, scratch):
 
 
 def judge(test, results):
-    """('passed' | 'failed' | 'skipped', reason) from the outcomes by hypervisor."""
+    """('pass' | 'FAIL' | 'skip', reason) from the outcomes by hypervisor."""
     if test.has("skip"):
-        return "skipped", test.options["skip"]
+        return "skip", test.options["skip"]
     xenolith, stock = results.get("xenolith"), results.get("stock")
     if test.has("differs"):
         if xenolith is None:
-            return "skipped", "only on Xenolith: " + test.options["differs"]
-        return ("passed" if xenolith.verdict == "PASS" else "failed"), test.options["differs"]
+            return "skip", "only on Xenolith: " + test.options["differs"]
+        return ("pass" if xenolith.verdict == "PASS" else "FAIL"), test.options["differs"]
     bad = [name for name, outcome in results.items() if outcome.verdict != "PASS"]
     reason = "; ".join(f"{name}: {results[name].detail}" for name in bad)
     if stock and stock.verdict != "PASS":
         reason = "the test is wrong, stock Xen fails it: " + reason
-    return ("failed" if bad else "passed"), reason
+    return ("FAIL" if bad else "pass"), reason
 
 
-def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, out=print):
+def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, quick=False, out=print):
     """Runs the tests whose name matches `pattern` on both images, or on the one that `only` names.
 
-    Returns the numbers (passed, failed, skipped); one line a test goes to `out`."""
+    `quick` leaves out what needs a boot of its own. Returns the numbers (passed, failed, skipped); one line a test goes to `out`."""
     images = find_images(images)
     tests = [t for t in load_tests(images) if not pattern or re.search(pattern, t.name)]
+    if quick:
+        tests = [t for t in tests if t.may_share()]
     hypervisors = {n: p for n, p in (("stock", stock), ("xenolith", xenolith))
                    if only in (None, n) and p}
     groups = {}
@@ -231,7 +246,7 @@ def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, out=print
             groups.setdefault(test.group(), []).append(test)
     results = {t.name: {} for t in tests}
     missing = {t.name: len(hypervisors) if not t.has("skip") else 0 for t in tests}
-    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    counts = {"pass": 0, "FAIL": 0, "skip": 0}
     lock = threading.Lock()
 
     def show(test):
@@ -241,10 +256,10 @@ def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, out=print
                          for n in hypervisors if n in results[test.name])
         notes = {o.detail for o in results[test.name].values() if o.verdict == "PASS" and o.detail}
         comment = reason or "; ".join(sorted(notes))
-        out(f"{verdict:7}  {test.name:36} {each}" + (f"  -- {comment}" if comment else ""))
+        out(f"{verdict}  guest {test.name:36} {each}" + (f"  -- {comment}" if comment else ""))
         for name, outcome in results[test.name].items():
             for line in outcome.tail:
-                out(f"         {name}| {line}")
+                out(f"      {name}| {line}")
 
     def work(name, group):
         outcomes = boot_group(hypervisors[name], group, images, scratch)
@@ -264,7 +279,7 @@ def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, out=print
         ordered = sorted(groups.values(), key=len, reverse=True)
         for job in [pool.submit(work, n, g) for g in ordered for n in hypervisors]:
             job.result()
-    return counts["passed"], counts["failed"], counts["skipped"]
+    return counts["pass"], counts["FAIL"], counts["skip"]
 
 
 def main():
@@ -273,6 +288,9 @@ def main():
     parser.add_argument("--stock", help="stock Xen 4.17, unpacked")
     parser.add_argument("--only", choices=["stock", "xenolith"])
     parser.add_argument("--filter", metavar="RE", help="names to run")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--quick", action="store_true", help="only tests that share a boot")
+    how.add_argument("--long", action="store_true", help="everything, as without it")
     parser.add_argument("--list", action="store_true", help="names and what each covers")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--images", help="folder of the built test images")
@@ -286,7 +304,8 @@ def main():
         if args.only in (None, name) and not getattr(args, name):
             parser.error(f"--{name} IMAGE is needed (or --only the other one)")
     passed, failed, skipped = run(args.xenolith, args.stock, args.images, args.only, args.filter,
-                                  args.jobs, lambda line: print(line, flush=True))
+                                  args.jobs, args.quick,
+                                  lambda line: print(line, flush=True))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 
