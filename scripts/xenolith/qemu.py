@@ -25,7 +25,7 @@ class Machine:
     cpus: int = 2
     dom0_memory: int | None = None  # MiB; None: half of the machine, at least 512
     cmdline: str = ""
-    kernel: Path = paths.VMLINUZ
+    kernel: Path | None = paths.VMLINUZ  # Domain 0's; None: no module at all
     kernel_args: str = ""
     initrd: Path | None = paths.DOM0_INITRD
     data_disk: Path | None = paths.DATA_DISK  # changes to it are thrown away
@@ -44,12 +44,14 @@ class Machine:
 
     def command(self) -> list[str]:
         """Without the serial ports: their number and kind is the caller's business."""
-        module = f"{_escape(self.kernel)} {_escape(self.kernel_line())}"
-        if self.initrd:
-            module += f",{_escape(self.initrd)}"
+        modules = []
+        if self.kernel:
+            modules.append(f"{_escape(self.kernel)} {_escape(self.kernel_line())}")
+            modules += [_escape(self.initrd)] if self.initrd else []
         argv = [BINARY, "-nodefaults", "-display", "none", "-machine", "q35", *_accelerator(),
                 "-m", str(self.memory), "-smp", str(self.cpus), *([] if self.reboots else ["-no-reboot"]),
-                "-kernel", str(self.hypervisor), "-append", self.boot_line(), "-initrd", module]
+                "-kernel", str(self.hypervisor), "-append", self.boot_line(),
+                *(["-initrd", ",".join(modules)] if modules else [])]
         if self.data_disk:
             argv += _disk("data", self.data_disk, "on", 0)
         for n, disk in enumerate(self.disks, 1):

@@ -15,6 +15,8 @@ from .errors import MACHINE, Failure
 from .qemu import Machine
 
 BOOT_SECONDS = 300
+# All limits of time are for an idle machine with two cores; on a busy one they may be stretched.
+PATIENCE = float(os.environ.get("XENOLITH_PATIENCE", "1"))
 
 
 class Timeout(Exception):
@@ -52,7 +54,7 @@ class Channel:
     def expect(self, pattern: str | bytes, seconds: float) -> re.Match:
         """Waits for a regular expression, and drops what was read up to its end."""
         rx = re.compile(pattern.encode() if isinstance(pattern, str) else pattern, re.M)
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while not (m := rx.search(self.buffer)):
             left = end - time.monotonic()
             if left <= 0 or not self.open:
@@ -107,7 +109,7 @@ class Session:
 
     def wait_end(self, seconds: float) -> bool:
         """Whether the machine has switched itself off within that time (its console is read)."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while self.console.open and time.monotonic() < end:
             self.console.buffer += self.console.read(1)
         try:
@@ -124,10 +126,10 @@ class Session:
 
     def boot(self, progress=lambda line: None, seconds: float = BOOT_SECONDS) -> None:
         """Until Domain 0 says that it is ready; each line of its progress goes to `progress`."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while True:
             try:
-                m = self.console.expect(rb"^(?:.*\r)?xenolith: (.*?)\r*\n|^.*\n", end - time.monotonic())
+                m = self.console.expect(rb"^(?:.*\r)?xenolith: (.*?)\r*\n|^.*\n", max(0, end - time.monotonic()) / PATIENCE)
             except Timeout as t:
                 raise Failure(f"Domain 0 did not come up ({t})" + self.tail(), status=MACHINE) from None
             self._seen = (self._seen + m[0])[-8000:]
@@ -155,7 +157,7 @@ class Session:
         nonce = secrets.token_hex(12)
         self.control.send(f"{nonce} {base64.b64encode(script.encode()).decode()}\n".encode())
         rx = re.compile(rb"\n" + nonce.encode() + rb" (\d+)\n")
-        end, data, kept = time.monotonic() + seconds, b"", b""
+        end, data = time.monotonic() + seconds * PATIENCE, b""
         while True:
             data += self.control.read(min(1, end - time.monotonic()))
             m = rx.search(data)

@@ -1,0 +1,182 @@
+"""Checks that run in Domain 0, many in one boot, and how they are reported.
+
+A check is a function that takes a Host (the running machine) and raises Failed, or nothing. It
+brings about itself what it needs (Host.need_guest), so that after a hang the machine can be
+booted again and the next check goes on.
+"""
+
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from xenolith.errors import Failure  # noqa: E402
+from xenolith.qemu import Machine  # noqa: E402
+from xenolith.session import Session, Timeout  # noqa: E402
+
+LOGS = ROOT / "build/test-logs"
+BOOTS_PER_SUITE = 4  # one, and three after a check that hung
+
+
+class Failed(Exception):
+    """A check's verdict, with what was expected and what was there."""
+
+
+def expect(condition, message: str) -> None:
+    if not condition:
+        raise Failed(message)
+
+
+class Hypervisor:
+    """An image under test. `is_xenolith` for the few things that differ on purpose."""
+
+    def __init__(self, name: str, image: Path):
+        self.name, self.image = name, image
+        self.is_xenolith = name == "xenolith"
+
+    def machine(self, **options) -> Machine:
+        return Machine(self.image, not self.is_xenolith, **options)
+
+
+class Host:
+    """The running machine as checks see it: commands in Domain 0 and in guests."""
+
+    def __init__(self, hypervisor: Hypervisor, session: Session):
+        self.hypervisor, self.session = hypervisor, session
+
+    def status(self, script: str, seconds: float = 120) -> tuple[int, str]:
+        return self.session.run(script, seconds)
+
+    def run(self, script: str, seconds: float = 120) -> str:
+        """Runs it and gives its output; a status other than 0 fails the check."""
+        status, text = self.session.run(script, seconds)
+        expect(status == 0, f"`{script[:200]}` ended with {status}: {text.strip()[-1500:]}")
+        return text
+
+    def guest(self, name: str, script: str, seconds: float = 120) -> str:
+        """The same inside a guest, over its console."""
+        quoted = script.replace("'", "'\\''")
+        return self.run(f"TIMEOUT={int(seconds)} guest {name} '{quoted}'", seconds + 30)
+
+    def start(self, config: str, seconds: float = 240) -> None:
+        """Creates a guest and waits until it says that it is up."""
+        name = re.search(r'name\s*=\s*"(.*?)"', self.run(f"cat {config}"))[1]
+        self.run(f"xl create {config} && wait-guest {name} {int(seconds)}", seconds + 60)
+
+    def need_guest(self, name: str) -> None:
+        """A guest of /etc/xen that runs; started if it does not."""
+        if self.status(f"xl domid {name}")[0]:
+            self.start(f"/etc/xen/{name}.cfg")
+
+    def ip(self, name: str) -> str:
+        self.need_guest(name)
+        return self.run(f"xenstore-read /local/domain/$(xl domid {name})/data/ip").strip()
+
+    def state(self, name: str) -> dict[str, str]:
+        """A row of `xl list`."""
+        for line in self.run("xl list").splitlines()[1:]:
+            row = line.split()
+            if row[0] == name:
+                return dict(zip(("name", "id", "mem", "vcpus", "state", "time"), row))
+        raise Failed(f"`xl list` does not show {name}")
+
+    def write(self, path: str, text: str) -> None:
+        self.run(f"cat > {path} <<'END-OF-FILE'\n{text}\nEND-OF-FILE")
+
+    def until(self, what: str, condition, seconds: float = 60):
+        """Asks again and again, until the condition gives something true."""
+        end = time.monotonic() + seconds
+        while True:
+            value = condition()
+            if value:
+                return value
+            expect(time.monotonic() < end, f"after {seconds:.0f} s still not: {what}")
+            time.sleep(0.5)
+
+
+class Suite:
+    """Checks that share a boot; `options` are the machine's."""
+
+    def __init__(self, name: str, **options):
+        self.name, self.options, self.checks = name, options, []
+        self.kernel_args = options.pop("kernel_args", "")
+        self.prepare = options.pop("prepare", None)  # gets a folder, gives more options
+
+    def check(self, function):
+        """Decorator: the function's name is the check's."""
+        self.checks.append(function)
+        return function
+
+
+class Report:
+    """One line a test, and the numbers."""
+
+    def __init__(self, out=print):
+        self.out, self.passed, self.failed = out, 0, 0
+
+    def result(self, name: str, seconds: float, problem: str = "") -> None:
+        self.out(f"{'FAIL' if problem else 'pass'}  system {name}  {seconds:.1f} s")
+        for line in problem.splitlines():
+            self.out(f"      {line}")
+        if problem:
+            self.failed += 1
+        else:
+            self.passed += 1
+
+
+def run_suite(suite: Suite, hypervisor: Hypervisor, report: Report, wanted=lambda name: True) -> None:
+    """Boots and runs the suite's checks; boots again when the machine hangs or dies."""
+    left = [c for c in suite.checks if wanted(f"{suite.name}.{c.__name__}")]
+    boots = 0
+    while left and boots < BOOTS_PER_SUITE:
+        boots += 1
+        done = _one_boot(suite, hypervisor, report, left, boots)
+        left = left[done:]
+    for c in left:
+        report.result(_name(suite, hypervisor, c), 0, "not run: the machine hung or died too often before")
+
+
+def _name(suite: Suite, hypervisor: Hypervisor, check) -> str:
+    return f"{hypervisor.name} {suite.name}.{check.__name__}"
+
+
+def _one_boot(suite: Suite, hypervisor: Hypervisor, report: Report, checks: list, number: int) -> int:
+    """Gives how many of the checks have got a verdict."""
+    log = LOGS / f"{hypervisor.name}-{suite.name}-{number}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="xenolith-test-") as scratch:
+        more = suite.prepare(Path(scratch)) if suite.prepare else {}
+        machine = hypervisor.machine(kernel_args=f"xenolith.control=ttyS1 {suite.kernel_args}", **suite.options, **more)
+        start = time.monotonic()
+        with Session(machine, log) as session:
+            try:
+                session.boot()
+            except Failure as e:
+                report.result(_name(suite, hypervisor, checks[0]), time.monotonic() - start, e.line())
+                return 1
+            report.out(f"      booted {hypervisor.name} for {suite.name} in {time.monotonic() - start:.0f} s")
+            host = Host(hypervisor, session)
+            for n, check in enumerate(checks, 1):
+                if not _one_check(suite, host, report, check):
+                    return n
+    return len(checks)
+
+
+def _one_check(suite: Suite, host: Host, report: Report, check) -> bool:
+    """Runs a check; False if the machine can no longer be used."""
+    start, problem, usable = time.monotonic(), "", True
+    try:
+        check(host)
+    except Failed as e:
+        problem = str(e) or "failed"
+    except Timeout as e:
+        problem, usable = f"{e}{host.session.tail()}", False
+    except OSError as e:
+        problem, usable = f"the machine is gone ({e}){host.session.tail()}", False
+    report.result(_name(suite, host.hypervisor, check), time.monotonic() - start, problem)
+    return usable and host.session.process.poll() is None

@@ -1,0 +1,163 @@
+"""What a person does with xl: each command's effect and what it prints."""
+
+import re
+
+from framework import Suite, expect
+
+suite = Suite("lifecycle", kernel_args="xenolith.nodemo")
+
+
+def fields(text: str) -> dict[str, str]:
+    """`key : value` lines."""
+    return {k.strip(): v.strip() for k, _, v in (l.partition(":") for l in text.splitlines())}
+
+
+@suite.check
+def info_names_the_hypervisor(host):
+    info = fields(host.run("xl info"))
+    machine = host.session.machine
+    version = f"{info['xen_major']}.{info['xen_minor']}{info['xen_extra']}"
+    expect(version.startswith("4.17"), f"xl info says {version}")
+    expect(info["xen_version"] == version, f"xen_version is {info['xen_version']}, its parts are {version}")
+    if host.hypervisor.is_xenolith:
+        expect("xenolith" in info["xen_extra"].lower(), f"xen_extra is {info['xen_extra']!r}")
+    expect(info["nr_cpus"] == str(machine.cpus), f"nr_cpus is {info['nr_cpus']}")
+    expect(0.9 * machine.memory < int(info["total_memory"]) <= machine.memory, f"total_memory {info['total_memory']}")
+    expect(0 < int(info["free_memory"]) < int(info["total_memory"]), f"free_memory is {info['free_memory']}")
+    expect("xen-3.0-x86_64" in info["xen_caps"].split(), f"xen_caps is {info['xen_caps']!r}")
+    expect(info["xen_pagesize"] == "4096", f"xen_pagesize is {info['xen_pagesize']}")
+    expect(info["release"] == host.run("uname -r").strip(), f"release is {info['release']}")
+    expect("dom0_mem=" in info["xen_commandline"], f"xen_commandline is {info['xen_commandline']!r}")
+
+
+@suite.check
+def list_shows_domain_0(host):
+    text = host.run("xl list")
+    expect(re.match(r"Name\s+ID\s+Mem\s+VCPUs\s+State\s+Time\(s\)\n", text), f"heading: {text.splitlines()[0]!r}")
+    row = host.state("Domain-0")
+    expect(row["id"] == "0" and row["vcpus"] == "2" and row["state"][0] == "r", f"row: {row}")
+    expect(float(row["time"]) > 0, "Domain 0 has used no CPU time")
+
+
+@suite.check
+def dmesg_shows_the_boot(host):
+    text = host.run("xl dmesg")
+    expect("(XEN)" in text and "dom0_mem=" in text, f"xl dmesg prints {text[:300]!r}")
+
+
+@suite.check
+def uptime_counts(host):
+    text = host.run("xl uptime")
+    expect(re.search(r"Domain-0\s+0\s+\d+:\d\d:\d\d", text), f"xl uptime prints {text!r}")
+
+
+@suite.check
+def create_with_console_shows_the_start(host):
+    """-c attaches the console at once; the guest's first words must be there."""
+    host.run("timeout 150 xl create -c /etc/xen/demo2.cfg < <(sleep 140) > /run/create-c 2>&1 & "
+             "for i in $(seq 140); do grep -q 'guest is up' /run/create-c && break; sleep 1; done; kill %1; true", 200)
+    text = host.run("cat /run/create-c")
+    expect("guest is up: Linux" in text, f"the console showed {text[-800:]!r}")
+    host.run("wait-guest demo2")
+
+
+@suite.check
+def domid_and_domname_agree(host):
+    host.need_guest("demo2")
+    domid = host.run("xl domid demo2").strip()
+    expect(domid == host.state("demo2")["id"], f"xl domid says {domid}")
+    expect(host.run(f"xl domname {domid}").strip() == "demo2", "xl domname gives another name")
+    status, _ = host.status("xl domid no-such-guest")
+    expect(status != 0, "xl domid of an unknown name succeeded")
+
+
+@suite.check
+def vcpu_list_shows_states_and_affinity(host):
+    host.need_guest("demo2")
+    text = host.run("xl vcpu-list")
+    expect(re.match(r"Name\s+ID\s+VCPU\s+CPU\s+State\s+Time\(s\)\s+Affinity", text), f"heading: {text[:80]!r}")
+    rows = [l.split() for l in text.splitlines()[1:]]
+    expect([r[2] for r in rows if r[0] == "Domain-0"] == ["0", "1"], f"Domain 0's vCPUs: {rows}")
+    [guest] = [r for r in rows if r[0] == "demo2"]
+    expect(re.fullmatch(r"[r-][b-]-", guest[4]) and float(guest[5]) > 0, f"demo2's row: {guest}")
+    expect(guest[6:] == ["all", "/", "all"], f"demo2's affinity: {guest[6:]}")
+
+
+@suite.check
+def console_takes_what_is_typed(host):
+    host.need_guest("demo2")
+    text = host.run("(sleep 2; printf 'echo sum=$((40 + 2))\\r'; sleep 6) | timeout 15 xl console demo2; true", 60)
+    expect("sum=42" in text, f"the console showed {text[-400:]!r}")
+
+
+@suite.check
+def pause_stops_and_unpause_goes_on(host):
+    host.need_guest("demo2")
+    host.run("xl pause demo2")
+    before = host.state("demo2")
+    expect("p" in before["state"], f"the state is {before['state']}")
+    host.run("sleep 3")
+    after = host.state("demo2")
+    expect(before["time"] == after["time"], f"paused, and still used CPU time: {before['time']} to {after['time']}")
+    host.run("xl unpause demo2")
+    expect("p" not in host.state("demo2")["state"], "the state is still paused")
+    expect(host.guest("demo2", "echo back").strip() == "back", "the guest does not answer after unpause")
+
+
+@suite.check
+def destroy_leaves_nothing(host):
+    host.need_guest("demo2")
+    domid = host.run("xl domid demo2").strip()
+    host.run("xl destroy demo2")
+    expect(host.status("xl domid demo2")[0] != 0, "the name is still there")
+    expect(f" {domid} " not in host.run("xl list"), "the domain is still listed")
+    expect(host.status(f"xenstore-read /local/domain/{domid}/name")[0] != 0, "its xenstore tree is still there")
+    expect("vif" not in host.run("ip -o link"), "its NIC's back-end is still there")
+
+
+@suite.check
+def create_paused_waits_for_unpause(host):
+    host.run("xl create -p /etc/xen/demo2.cfg")
+    row = host.state("demo2")
+    expect("p" in row["state"] and float(row["time"]) == 0, f"created with -p: {row}")
+    host.run("xl unpause demo2 && wait-guest demo2", 240)
+
+
+@suite.check
+def create_refuses_a_name_twice(host):
+    host.need_guest("demo2")
+    status, text = host.status("xl create /etc/xen/demo2.cfg")
+    expect(status != 0 and "already" in text, f"status {status}: {text.strip()[-300:]}")
+    expect(host.guest("demo2", "echo there").strip() == "there", "the first one has suffered")
+
+
+@suite.check
+def reboot_gives_a_new_domain(host):
+    host.need_guest("demo")
+    before = host.state("demo")["id"]
+    host.run("xl reboot demo")
+    host.until("demo has a new id", lambda: host.status("xl domid demo")[1].strip() not in ("", before)
+               and host.status("xl domid demo")[0] == 0, 120)
+    host.run("wait-guest demo 240", 300)
+    expect(host.guest("demo", "cat /sys/hypervisor/type").strip() == "xen", "the guest does not answer")
+
+
+@suite.check
+def shutdown_ends_it_with_a_clean_disk(host):
+    host.need_guest("demo")
+    host.run("xl shutdown -w demo", 120)
+    expect(host.status("xl domid demo")[0] != 0, "the guest still runs")
+    state = host.run("dumpe2fs -h /guests/demo/disk.img 2>/dev/null | grep 'Filesystem state'")
+    expect(state.split()[-1] == "clean", f"the disk: {state.strip()}")
+    host.run("e2fsck -f -n /guests/demo/disk.img", 120)
+
+
+@suite.check
+def guest_that_crashes_is_noticed(host):
+    host.run("sed -e 's/demo2/crasher/; s/:02/:03/' /etc/xen/demo2.cfg > /run/crasher.cfg; "
+             "echo 'on_crash = \"preserve\"' >> /run/crasher.cfg")
+    host.start("/run/crasher.cfg")
+    host.status("TIMEOUT=5 guest crasher 'echo c > /proc/sysrq-trigger'", 40)
+    host.until("the guest is shown as crashed", lambda: "c" in host.state("crasher")["state"], 60)
+    host.run("xl destroy crasher")
+    expect("Domain-0" in host.run("xl list"), "the host has suffered")

@@ -1,0 +1,91 @@
+"""Memory: what a guest had is free again after it, to the page, whatever it was doing."""
+
+import subprocess
+
+from framework import ROOT, Failed, Suite, expect
+
+PROGRAM = ROOT / "build/tests/free-pages"
+
+
+def _with_counter(folder):
+    """Puts the page counter into Domain 0 by way of a second archive behind the initramfs."""
+    from xenolith import paths
+    from xenolith.cpio import Archive
+
+    source = ROOT / "tests/system/free_pages.cpp"
+    if not PROGRAM.exists() or PROGRAM.stat().st_mtime < source.stat().st_mtime:
+        PROGRAM.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["g++", "-std=gnu++20", "-O1", "-Wall", str(source), "-lxenctrl", "-o", str(PROGRAM)], check=True)
+    extra = Archive()
+    extra.file("/usr/bin/free-pages", PROGRAM)
+    base = paths.DOM0_INITRD.read_bytes()
+    (folder / "dom0.cpio.gz").write_bytes(base + bytes(-len(base) % 4) + extra.bytes())
+    return {"initrd": folder / "dom0.cpio.gz"}
+
+
+suite = Suite("memory", kernel_args="xenolith.nodemo", prepare=_with_counter)
+
+
+def free_pages(host) -> int:
+    return int(host.run("free-pages"))
+
+
+def comes_back_to(host, before: int) -> None:
+    """Freed pages are scrubbed and given back in the background: some time is allowed."""
+    try:
+        host.until("memory is back", lambda: free_pages(host) == before, 30)
+    except Failed:
+        now = free_pages(host)
+        raise Failed(f"{before} pages were free before, {now} are now: {before - now} missing") from None
+
+
+@suite.check
+def destroy_gives_every_page_back(host):
+    host.start("/etc/xen/demo2.cfg")  # once for what the first guest leaves for the next, in Domain 0
+    host.run("xl destroy demo2; sleep 2")
+    before = free_pages(host)
+    host.start("/etc/xen/demo2.cfg")
+    during = free_pages(host)
+    expect(before - during >= 128 * 256, f"a guest of 128 MiB took only {before - during} pages")
+    host.run("xl destroy demo2")
+    comes_back_to(host, before)
+
+
+@suite.check
+def shutdown_of_demo_gives_every_page_back(host):
+    host.start("/etc/xen/demo.cfg")
+    host.run("xl shutdown -w demo; sleep 2", 180)
+    before = free_pages(host)
+    host.start("/etc/xen/demo.cfg")
+    host.run("xl shutdown -w demo", 180)
+    comes_back_to(host, before)
+
+
+@suite.check
+def destroy_during_disk_and_network_load_gives_every_page_back(host):
+    before = free_pages(host)
+    host.start("/etc/xen/demo.cfg")
+    host.guest("demo", "(while :; do dd if=/dev/zero of=/root/busy bs=64k count=400 conv=fsync; done) >/dev/null 2>&1 & "
+               "ping -q -f -w 100 10.0.2.2 >/dev/null 2>&1 & sleep 1; echo started")
+    host.run("sleep 2; xl destroy demo")
+    comes_back_to(host, before)
+
+
+@suite.check
+def refused_creation_gives_every_page_back(host):
+    """More memory than there is, and a broken kernel: nothing may be left of either."""
+    before = free_pages(host)
+    host.run("sed 's/^memory.*/memory = 65536/' /etc/xen/demo2.cfg > /run/large.cfg; "
+             "head -c 3000000 /guests/demo/vmlinuz > /run/broken; "
+             "sed 's#^kernel.*#kernel = \"/run/broken\"#' /etc/xen/demo2.cfg > /run/broken.cfg")
+    for config in ("/run/large.cfg", "/run/broken.cfg"):
+        status, _ = host.status(f"xl create {config}")
+        expect(status != 0, f"xl create {config} succeeded")
+    expect("demo2" not in host.run("xl list"), "half a guest is left")
+    comes_back_to(host, before)
+
+
+@suite.check
+def xl_info_agrees(host):
+    text = host.run("xl info | awk '/^free_memory/ { print $3 }'")
+    expect(abs(int(text) - free_pages(host) // 256) <= 1, f"xl info says {text.strip()} MiB are free")
