@@ -91,6 +91,38 @@ Outcome command_line(uint64_t address) {
     return store_text<sizeof(xen_commandline_t)>(address, boot::options().command_line);
 }
 
+// The linker's note, as the script of the image places it; a host build has none.
+extern "C" const char build_id_start[] __attribute__((weak));
+extern "C" const char build_id_end[] __attribute__((weak));
+
+/// The number in the note: name and type come before it.
+std::string_view build_id() {
+    struct Note {
+        uint32_t name_bytes, id_bytes, type;
+        char name[4];  // "GNU"
+    } note;
+    const auto bytes = static_cast<size_t>(build_id_end - build_id_start);
+    if (bytes < sizeof note) return {};
+    std::memcpy(&note, build_id_start, sizeof note);
+    if (note.name_bytes != sizeof note.name || note.id_bytes > bytes - sizeof note) return {};
+    return {build_id_start + sizeof note, note.id_bytes};
+}
+
+/// Its length; with a buffer also the bytes.
+Result<int64_t> store_build_id(uint64_t address) {
+    TRY(policy::check(policy::Op::kVersionDetail, *arch::current().domain));
+    const std::string_view id = build_id();
+    if (address) {
+        const auto room = TRY(GuestIn<xen_build_id_t>(address).load());
+        if (room.len == 0) return Errno::kEINVAL;
+        if (id.size() > room.len) return Errno::kENOBUFS;
+        const GuestOut<char> into(address + offsetof(xen_build_id_t, buf));
+        TRY(into.store_many({id.data(), id.size()}));
+    }
+    if (id.empty()) return Errno::kENODATA;
+    return static_cast<int64_t>(id.size());
+}
+
 }  // namespace
 
 Outcome do_xen_version(uint64_t command, uint64_t address, uint64_t, uint64_t, uint64_t) {
@@ -116,9 +148,7 @@ Outcome do_xen_version(uint64_t command, uint64_t address, uint64_t, uint64_t, u
         case XENVER_commandline:
             return command_line(address);
         case XENVER_build_id:
-            if (!policy::check(policy::Op::kVersionDetail, *arch::current().domain))
-                return Errno::kEPERM;
-            return Errno::kENODATA;  // the image carries none
+            return store_build_id(address);
     }
     return Errno::kENOSYS;
 }
