@@ -72,6 +72,9 @@ void place(Vcpu& vcpu);
 /// Gets somebody to run `unit`, which has just begun to wait on `queue`: an idle CPU, or the
 /// queue's own if `preempts`. Under the queue's lock.
 void tickle(RunQueue& queue, const Unit& unit, bool preempts);
+/// Announces those who go on waiting to idle CPUs: they may have been announced to this one, which
+/// has then chosen another. Under the queue's lock.
+void offer_waiting(RunQueue& queue);
 /// Under the lock of its present queue; the new queue's lock protects it from then on.
 void assign_cpu(Vcpu& vcpu, CpuId cpu);
 /// Whether `vcpu` may not run on `cpu`, or could do so where it would rather.

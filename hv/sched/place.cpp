@@ -98,6 +98,12 @@ void tickle(RunQueue& queue, const Unit& unit, bool preempts) {
         raise_softirq_on(queue.cpu, Softirq::kSchedule);
 }
 
+void offer_waiting(RunQueue& queue) {
+    if (queue.waiting.empty() || idle_cpus.snapshot().empty()) return;
+    for (Unit& unit : queue.waiting)
+        if (!unit.vcpu.is_running.load()) tickle_idle(unit.vcpu.hard_affinity);
+}
+
 void place(Vcpu& vcpu) {
     for (;;) {
         QueueLock queue(vcpu);

@@ -53,6 +53,7 @@ void schedule() {
     if (choice.next) {
         idle_cpus.clear(queue.cpu);
         queue.slice.set(arch::now() + choice.slice);
+        offer_waiting(queue);
     } else {
         queue.slice.stop();
     }

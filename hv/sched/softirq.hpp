@@ -17,6 +17,7 @@ enum class Softirq : uint8_t {
     kTime,      // the clock's scale has changed
     kTasklet,   // deferred calls (tasklet.hpp)
     kSchedule,  // choose a vCPU anew
+    kConsole,   // the ring has new text: whoever reads it is told
     kCount,
 };
 

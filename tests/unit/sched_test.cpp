@@ -483,15 +483,16 @@ TEST_F(Sched, WatchdogBitesUnlessPoked) {
 TEST_F(Sched, RandomOperationsAgreeWithTheModel) {
     boot_machine(4);
     const size_t objects = machine.heap_objects;
-    {
+    for (unsigned seed = 1; seed <= 8; ++seed) {
+        SCOPED_TRACE(seed);
         constexpr unsigned kVcpus = 9;
         TestDomain d(1, kVcpus);
-        std::mt19937 random(20260101);
+        std::mt19937 random(seed);
         std::vector<int> paused(kVcpus, 0);
         machine.while_switching = [&](Vcpu&) {
             if (random() % 8 == 0) sched::wake(d[random() % kVcpus]);
         };
-        for (int step = 0; step < 20000; ++step) {
+        for (int step = 0; step < 5000; ++step) {
             const unsigned n = random() % kVcpus;
             const CpuId cpu = random() % 4;
             switch (random() % 9) {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "arch/cpu.hpp"
 #include "arch/time.hpp"
 #include "base/lock.hpp"
 #include "hv/console/log.hpp"
@@ -27,8 +28,7 @@ struct Meeting {
     uint64_t worst = 0;                ///< under `lock`: how far back one was
 };
 constinit Meeting meeting;
-constinit std::atomic<uint64_t> worst_warp{0};
-constinit std::atomic<bool> somebody_missing{false};
+constinit std::atomic<uint32_t> in_step{1};  ///< CPUs known to be; the boot CPU is by definition
 
 bool wait_for_both(std::atomic<uint32_t>& flags) {
     const Nanoseconds give_up = arch::now() + kPatience;
@@ -42,10 +42,7 @@ bool wait_for_both(std::atomic<uint32_t>& flags) {
 void compare(Side side) {
     const uint32_t me = 1u << static_cast<unsigned>(side);
     meeting.present.fetch_or(me);
-    if (!wait_for_both(meeting.present)) {
-        somebody_missing.store(true);
-        return;
-    }
+    if (!wait_for_both(meeting.present)) return;
     const Nanoseconds end = arch::now() + kComparison;
     while (arch::now() < end) {
         LockGuard guard(meeting.lock);
@@ -71,20 +68,21 @@ void compare_tsc_as_newcomer(CpuId) { compare(Side::kNewcomer); }
 
 void compare_tsc_with(CpuId newcomer) {
     compare(Side::kWaiting);
-    if (!wait_for_both(meeting.left)) somebody_missing.store(true);
+    const bool compared = wait_for_both(meeting.left);
     const uint64_t warp = meeting.worst;
     meeting.present = meeting.left = 0;
     meeting.last = meeting.worst = 0;
-    if (warp == 0) return;
-    if (warp > worst_warp.load()) worst_warp.store(warp);
-    log(LogLevel::kWarning, "TSC of CPU {} is out of step by {} ticks", newcomer, warp);
+    if (compared && warp == 0)
+        in_step.fetch_add(1);
+    else
+        log(LogLevel::kWarning, "TSC of CPU {} is out of step by {} ticks", newcomer, warp);
 }
 
 bool tsc_is_stable() {
     static constinit std::atomic<int8_t> constant{-1};
     if (constant.load(std::memory_order_relaxed) < 0) constant = constant_rate();
-    return constant.load(std::memory_order_relaxed) && worst_warp.load() == 0 &&
-           !somebody_missing.load();
+    return constant.load(std::memory_order_relaxed) &&
+           in_step.load() == arch::online_cpus().count();
 }
 
 }  // namespace hv::time
