@@ -16,7 +16,7 @@ target_link_options(guest_options INTERFACE
     -Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments)
 
 file(GLOB guest_lib CONFIGURE_DEPENDS ${guest_dir}/lib/*.cpp)
-add_library(guest_lib OBJECT ${guest_lib} ${guest_dir}/lib/entry.S)
+add_library(guest_lib OBJECT ${guest_lib} ${guest_dir}/lib/entry.S ${guest_dir}/lib/puppet.S)
 target_link_libraries(guest_lib PUBLIC guest_options)
 
 # add_guest_image(NAME OBJECTS...): an image with the plain notes, bootable as Domain 0.

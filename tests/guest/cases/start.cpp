@@ -84,7 +84,8 @@ TEST(start_p2m_m2p_agree, "mfn_list and the machine-to-phys table for every page
             fail("pfn 0x%lx: mfn 0x%lx maps back to 0x%lx", pfn, p2m()[pfn], m2p(p2m()[pfn]));
 }
 
-TEST(start_boot_mapping_identity, "initial mapping: virt_base + pfn maps the frame of pfn", "own-boot") {
+TEST(start_boot_mapping_identity, "initial mapping: virt_base + pfn maps the frame of pfn",
+     "own-boot") {
     const uint64_t last = pfn_of(boot_l4()) + start_info->nr_pt_frames;
     for (uint64_t pfn = pfn_of(hypercall_page); pfn < last; ++pfn) {
         const uint64_t* entry = entry_of(addr(va_of_pfn(pfn)));

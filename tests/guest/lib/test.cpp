@@ -7,6 +7,9 @@
 extern "C" const guest::Test tests_start[], tests_end[];
 
 namespace guest {
+
+void (*after_failure)();
+
 namespace {
 
 void* test_resume_sp;
@@ -23,8 +26,8 @@ void run_one(const Test& test) {
                      &test_resume_sp);
     });
     reset_traps();
+    if ((trap.taken || failed) && after_failure) after_failure();
     if (trap.taken) {
-        failed = true;
         const TrapFrame& f = trap.frame;
         print("TEST %s: FAIL unexpected trap 0x%lx error 0x%lx rip %lx rsp %lx cr2 %lx\n",
               test.name, f.vector, f.error, f.rip, f.rsp, trap.cr2);

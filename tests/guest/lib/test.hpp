@@ -32,6 +32,9 @@ struct Test {
 /// Says that what follows is meant to end the domain or the machine.
 void announce_end();
 
+/// Called after a test that failed, to take away what it left; set by whoever made something.
+extern void (*after_failure)();
+
 /// Runs the tests that the command line names: tests=a+b (a comma ends a module for QEMU) or
 /// mask=HEX (bit n: n-th test); without either, all.
 void run_tests();
