@@ -9,6 +9,7 @@
 #include "hv/memory/heap.hpp"
 #include "hv/x86/arch/cpu.hpp"
 #include "hv/x86/cpu/bits.hpp"
+#include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/cpu/native.hpp"
 #include "hv/x86/cpu/policy.hpp"
 #include "hv/x86/cpu/xsave.hpp"
@@ -65,11 +66,11 @@ void set_initial(void* place) {
 
 void init_cpu() {
     const CpuPolicy& host = cpu_policy::host();
-    native::write_cr0((native::read_cr0() & ~(cr0::kEm | cr0::kTs)) | cr0::kMp | cr0::kNe);
+    cpu::write_cr0((cpu::read_cr0() & ~(cr0::kEm | cr0::kTs)) | cr0::kMp | cr0::kNe);
     use_xsave = host.has(XEN_X86_FEATURE_XSAVE);
     use_xsaveopt = use_xsave && host.has(XEN_X86_FEATURE_XSAVEOPT);
-    uint64_t cr4 = native::read_cr4() | cr4::kOsfxsr | cr4::kOsxmmexcpt;
-    native::write_cr4(use_xsave ? cr4 | cr4::kOsxsave : cr4);
+    uint64_t cr4 = cpu::read_cr4() | cr4::kOsfxsr | cr4::kOsxmmexcpt;
+    cpu::write_cr4(use_xsave ? cr4 | cr4::kOsxsave : cr4);
 
     constexpr uint32_t kAuth = 0x68747541;
     leaves_error_pointers = host.basic[0].b == kAuth && !host.has(XEN_X86_FEATURE_RSTR_FP_ERR_PTRS);
@@ -134,13 +135,13 @@ void restore(Vcpu& vcpu) {
     } else {
         asm volatile("fxrstor64 %0" ::"m"(*area) : "memory");
     }
-    if (vcpu.arch.pv.cr0_guest & cr0::kTs) native::write_cr0(native::read_cr0() | cr0::kTs);
+    if (vcpu.arch.pv.cr0_guest & cr0::kTs) cpu::write_cr0(cpu::read_cr0() | cr0::kTs);
 }
 
 void set_guest_ts(Vcpu& vcpu, bool on) {
     if (on) {
         vcpu.arch.pv.cr0_guest |= cr0::kTs;
-        native::write_cr0(native::read_cr0() | cr0::kTs);
+        cpu::write_cr0(cpu::read_cr0() | cr0::kTs);
     } else {
         vcpu.arch.pv.cr0_guest &= ~cr0::kTs;
         native::clts();

@@ -5,6 +5,7 @@
 
 #include <xen/arch-x86/cpufeatureset.h>
 
+#include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/cpu/msr_numbers.hpp"
 #include "hv/x86/cpu/native.hpp"
 #include "hv/x86/cpu/vendor.hpp"
@@ -51,13 +52,13 @@ void read_extended(CpuPolicy& p) {
 }
 
 void read_msrs(CpuPolicy& p) {
-    if (p.has(XEN_X86_FEATURE_ARCH_CAPS)) p.arch_caps = native::rdmsr(guest_msr::kArchCapabilities);
+    if (p.has(XEN_X86_FEATURE_ARCH_CAPS)) p.arch_caps = read_msr(guest_msr::kArchCapabilities);
     // PLATFORM_INFO has no CPUID bit of its own; every Intel CPU with long mode has the MSR, but
     // not every virtual machine.
     bool has_platform_info = vendor_of(p) == Vendor::kIntel && !p.has(XEN_X86_FEATURE_HYPERVISOR);
     if (has_platform_info)
         p.platform_info =
-            static_cast<uint32_t>(native::rdmsr(guest_msr::kPlatformInfo)) & kCpuidFaulting;
+            static_cast<uint32_t>(read_msr(guest_msr::kPlatformInfo)) & kCpuidFaulting;
     else if (p.extended[0x21].a & kCpuidUserDisable)
         p.platform_info = kCpuidFaulting;
 }
@@ -76,9 +77,9 @@ CpuPolicy detect() {
 void enable_cpuid_faulting(const CpuPolicy& host) {
     if (!(host.platform_info & kCpuidFaulting)) return;
     if (vendor_of(host) == Vendor::kIntel)
-        native::wrmsr(guest_msr::kMiscFeaturesEnables, 1);
+        write_msr(guest_msr::kMiscFeaturesEnables, 1);
     else
-        native::wrmsr(guest_msr::kHwcr, native::rdmsr(guest_msr::kHwcr) | kHwcrCpuidUserDisable);
+        write_msr(guest_msr::kHwcr, read_msr(guest_msr::kHwcr) | kHwcrCpuidUserDisable);
 }
 
 }  // namespace hv::arch::cpu_policy

@@ -7,7 +7,7 @@
 #include "hv/hypercall/handlers.hpp"
 #include "hv/x86/arch/cpu.hpp"
 #include "hv/x86/cpu/fpu.hpp"
-#include "hv/x86/cpu/native.hpp"
+#include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/cpu/policy.hpp"
 #include "hv/x86/pv/mmu.hpp"
 
@@ -23,9 +23,10 @@ uint64_t guest_cr4(const Vcpu& vcpu, uint64_t wanted) {
     return (wanted & allowed) | kVisibleCr4;
 }
 
-// OSXSAVE stays on: the guest's wish only shows in its CPUID, and whether XCR0 may be written.
+// OSXSAVE and FSGSBASE stay on, since the hypervisor uses both: the guest's wish shows in what it
+// reads back, in its CPUID, and in whether it may write XCR0.
 uint64_t real_cr4(const Vcpu& vcpu, uint64_t own) {
-    constexpr uint64_t kGuestDecides = cr4::kTsd | cr4::kDe | cr4::kFsgsbase;
+    constexpr uint64_t kGuestDecides = cr4::kTsd | cr4::kDe;
     return (own & ~kGuestDecides) | (vcpu.arch.pv.cr4_guest & kGuestDecides);
 }
 
@@ -68,7 +69,7 @@ void write_cr2(Vcpu& vcpu, uint64_t value) {
 
 bool write_cr4(Vcpu& vcpu, uint64_t value) {
     vcpu.arch.pv.cr4_guest = guest_cr4(vcpu, value);
-    native::write_cr4(real_cr4(vcpu, native::read_cr4()));
+    cpu::write_cr4(real_cr4(vcpu, cpu::read_cr4()));
     return true;
 }
 

@@ -5,6 +5,7 @@
 
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
+#include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/cpu/msr_numbers.hpp"
 #include "hv/x86/cpu/native.hpp"
 #include "hv/x86/cpu/policy.hpp"
@@ -53,7 +54,7 @@ bool read_tsc(Vcpu&, uint32_t, uint64_t& value) {
 }
 
 bool read_efer(Vcpu&, uint32_t, uint64_t& value) {
-    value = native::rdmsr(0xc0000080) & kEferVisible;
+    value = arch::read_msr(0xc0000080) & kEferVisible;
     return true;
 }
 /// Linux writes back what it read; nothing may change.
@@ -70,7 +71,7 @@ bool read_pat(Vcpu&, uint32_t, uint64_t& value) {
 /// FS and GS of the running vCPU are in the CPU. The guest's kernel mode has its own GS base
 /// active, that of user mode in the shadow (KERNEL_GS_BASE).
 bool read_base(Vcpu& vcpu, uint32_t number, uint64_t& value) {
-    value = number == msr::kKernelGsBase ? vcpu.arch.pv.gs_base_user : native::rdmsr(number);
+    value = number == msr::kKernelGsBase ? vcpu.arch.pv.gs_base_user : arch::read_msr(number);
     return true;
 }
 bool write_base(Vcpu& vcpu, uint32_t number, uint64_t value) {
@@ -82,7 +83,7 @@ bool write_base(Vcpu& vcpu, uint32_t number, uint64_t value) {
         pv.gs_base_kernel = value;
     else
         pv.gs_base_user = value;
-    native::wrmsr(number, value);
+    arch::write_msr(number, value);
     return true;
 }
 
@@ -94,7 +95,7 @@ bool write_tsc_aux(Vcpu& vcpu, uint32_t number, uint64_t value) {
     uint64_t ignored;
     if (!read_tsc_aux(vcpu, number, ignored) || value >> 32) return false;
     vcpu.arch.pv.tsc_aux = static_cast<uint32_t>(value);
-    native::wrmsr(number, value);
+    arch::write_msr(number, value);
     return true;
 }
 
@@ -123,12 +124,12 @@ bool write_pred_cmd(Vcpu& vcpu, uint32_t number, uint64_t value) {
     if (has(vcpu, XEN_X86_FEATURE_IBPB) || has(vcpu, XEN_X86_FEATURE_IBRSB)) allowed |= kIbpb;
     if (has(vcpu, XEN_X86_FEATURE_SBPB)) allowed |= kSbpb;
     if (!allowed || value & ~allowed) return false;
-    if (value) native::wrmsr(number, value);
+    if (value) arch::write_msr(number, value);
     return true;
 }
 
 bool read_microcode(Vcpu&, uint32_t number, uint64_t& value) {
-    value = native::rdmsr(number);
+    value = arch::read_msr(number);
     return true;
 }
 /// Intel's protocol to read the revision begins with a write of 0.
@@ -138,7 +139,7 @@ bool write_microcode(Vcpu&, uint32_t, uint64_t value) {
 
 bool read_misc_enable(Vcpu&, uint32_t number, uint64_t& value) {
     constexpr uint64_t kPerfMon = 1 << 7, kNoBts = 1 << 11, kNoPebs = 1 << 12, kNoXtpr = 1 << 23;
-    value = (native::rdmsr(number) & ~kPerfMon) | kNoBts | kNoPebs | kNoXtpr;
+    value = (arch::read_msr(number) & ~kPerfMon) | kNoBts | kNoPebs | kNoXtpr;
     return true;
 }
 
@@ -151,7 +152,7 @@ bool read_de_cfg(Vcpu&, uint32_t, uint64_t& value) {
 /// Physical addresses where RAM ends: Domain 0's drivers place devices by it.
 bool read_of_hardware_domain(Vcpu& vcpu, uint32_t number, uint64_t& value) {
     if (!vcpu.domain->is_hardware) return false;
-    value = native::rdmsr(number);
+    value = arch::read_msr(number);
     return true;
 }
 bool read_syscfg(Vcpu& vcpu, uint32_t number, uint64_t& value) {
@@ -260,7 +261,7 @@ bool write_msr(Vcpu& vcpu, uint32_t number, uint64_t value) {
 
 void load_guest_msrs(const Vcpu& next) {
     if (arch::cpu_policy::host().has(XEN_X86_FEATURE_RDTSCP))
-        native::wrmsr(msr::kTscAux, next.arch.pv.tsc_aux);
+        arch::write_msr(msr::kTscAux, next.arch.pv.tsc_aux);
 }
 
 }  // namespace hv::pv

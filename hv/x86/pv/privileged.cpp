@@ -123,7 +123,7 @@ Answer group_0f01(PrivilegedOp& op) {
 
 /// A domain without devices has no way to make memory and caches differ.
 Answer wbinvd(PrivilegedOp& op) {
-    if (op.vcpu.domain->is_hardware) native::wbinvd();
+    if (op.vcpu.domain->is_hardware) arch::flush_cache();
     return Answer::kDone;
 }
 

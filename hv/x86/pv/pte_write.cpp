@@ -3,8 +3,7 @@
 #include "arch/guest_memory.hpp"
 #include "hv/console/log.hpp"
 #include "hv/x86/arch/cpu.hpp"
-#include "hv/x86/cpu/msr_numbers.hpp"
-#include "hv/x86/cpu/native.hpp"
+#include "hv/x86/cpu/segment_base.hpp"
 #include "hv/x86/emulate/execute.hpp"
 #include "hv/x86/pv/code_bytes.hpp"
 #include "hv/x86/pv/debug_registers.hpp"
@@ -52,8 +51,8 @@ class PageTableMemory {
     }
 
     uint64_t segment_base(Segment segment) {
-        if (segment == Segment::kFs) return native::rdmsr(guest_msr::kFsBase);
-        if (segment == Segment::kGs) return native::rdmsr(guest_msr::kGsBase);
+        if (segment == Segment::kFs) return cpu::read_fs_base();
+        if (segment == Segment::kGs) return cpu::read_gs_base();
         return 0;
     }
 

@@ -2,8 +2,7 @@
 #include "arch/guest_memory.hpp"
 #include "hv/hypercall/outcome.hpp"
 #include "hv/x86/cpu/bits.hpp"
-#include "hv/x86/cpu/msr_numbers.hpp"
-#include "hv/x86/cpu/native.hpp"
+#include "hv/x86/cpu/segment_base.hpp"
 #include "hv/x86/emulate/registers.hpp"
 #include "hv/x86/pv/debug_registers.hpp"
 #include "hv/x86/pv/port_io.hpp"
@@ -22,8 +21,8 @@ unsigned size_of(const PrivilegedOp& op) {
 constexpr uint64_t kElementsPerTrip = 256;
 
 uint64_t segment_base(const PrivilegedOp& op) {
-    if (op.segment == 0x64) return native::rdmsr(guest_msr::kFsBase);
-    if (op.segment == 0x65) return native::rdmsr(guest_msr::kGsBase);
+    if (op.segment == 0x64) return cpu::read_fs_base();
+    if (op.segment == 0x65) return cpu::read_gs_base();
     return 0;
 }
 
