@@ -3,11 +3,11 @@
 
 #include "arch/cpu.hpp"
 #include "base/lock.hpp"
+#include "hv/domain/domain.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/handlers.hpp"
 #include "hv/lock_rank.hpp"
 #include "hv/policy/policy.hpp"
-#include "hv/domain/domain.hpp"
 
 namespace hv {
 
@@ -34,6 +34,7 @@ constexpr Row kRows[] = {
     {XEN_SYSCTL_physinfo, Op::kControlHost, kOnSuccess, sysctl::physinfo},
     {XEN_SYSCTL_sched_id, Op::kControlHost, kOnSuccess, sysctl::sched_id},
     {XEN_SYSCTL_getdomaininfolist, Op::kControlHost, kOnSuccess, sysctl::getdomaininfolist},
+    {XEN_SYSCTL_debug_keys, Op::kControlHost, kOnSuccess, sysctl::debug_keys},
     {XEN_SYSCTL_getcpuinfo, Op::kControlHost, kOnSuccess, sysctl::getcpuinfo},
     {XEN_SYSCTL_availheap, Op::kControlHost, kOnSuccess, sysctl::availheap},
     {XEN_SYSCTL_cputopoinfo, Op::kControlHost, kOnSuccess, sysctl::cputopoinfo},

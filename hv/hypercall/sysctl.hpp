@@ -29,5 +29,6 @@ Outcome sched_id(xen_sysctl& op);
 Outcome scheduler_op(xen_sysctl& op);
 Outcome cpupool_op(xen_sysctl& op);
 Outcome readconsole(xen_sysctl& op);
+Outcome debug_keys(xen_sysctl& op);
 
 }  // namespace hv::sysctl

@@ -1,5 +1,6 @@
 // sysctl: the domains as a whole, the pool of CPUs they share, and the hypervisor's messages.
 #include "arch/cpu.hpp"
+#include "hv/console/keys.hpp"
 #include "hv/console/ring.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/control_bitmap.hpp"
@@ -71,6 +72,19 @@ Outcome readconsole(xen_sysctl& op) {
     auto& read = op.u.readconsole;
     return console::read_ring(GuestOut<char>(read.buffer), read.count, read.index,
                               read.incremental != 0, read.clear != 0);
+}
+
+Outcome debug_keys(xen_sysctl& op) {
+    const auto& keys = op.u.debug_keys;
+    constexpr uint32_t kMaxKeys = 64;  // each prints a report: enough for one call
+    if (keys.nr_keys > kMaxKeys) return Errno::kE2BIG;
+    const GuestIn<char> from(keys.keys);
+    for (uint32_t i = 0; i < keys.nr_keys; ++i) {
+        auto key = from.load(i);
+        if (!key) return key.error();
+        console::handle_key(*key);
+    }
+    return Outcome{};
 }
 
 }  // namespace hv::sysctl

@@ -42,7 +42,7 @@ Outcome physinfo(xen_sysctl& op) {
     info = {};
     count_siblings(info);
     info.nr_cpus = cpu_count();
-    info.max_cpu_id = kMaxCpus - 1;
+    info.max_cpu_id = cpu_limit() - 1;
     info.nr_nodes = 1;
     info.max_node_id = 0;
     info.cpu_khz = static_cast<uint32_t>(arch::tsc_khz());
