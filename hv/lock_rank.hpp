@@ -21,6 +21,7 @@ enum class Rank : uint8_t {
     kAllocator = 75,   // free frames
     kHeap = 80,        // the hypervisor's small objects
     kRcu = 85,
+    kEventQueue = 88,  // one FIFO queue of events: whoever sends takes it, and nothing inside
     kScheduler = 90,   // a run queue
     kTimer = 95,       // a CPU's timers
     kCalibration = 97,

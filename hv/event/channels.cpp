@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "arch/cpu.hpp"
+#include "hv/event/abi.hpp"
 #include "hv/event/event.hpp"
-#include "hv/event/two_level.hpp"
 #include "hv/sched/sched.hpp"
 
 namespace hv {
@@ -18,9 +18,12 @@ using event::kChannelsPerBucket;
 EventChannels::~EventChannels() {
     for (size_t i = 0; i < buckets.size(); ++i) heap::destroy(buckets[i].load());
     heap::release(pirq_ports.load());
+    heap::destroy(fifo.load());
 }
 
-uint32_t EventChannels::abi_ports() const { return event::kTwoLevelPorts; }
+uint32_t EventChannels::abi_ports() const {
+    return fifo.load() ? event::kFifoPorts : event::kTwoLevelPorts;
+}
 
 Result<> EventChannels::add_bucket() {
     uint32_t first = port_count.load(std::memory_order_relaxed);
@@ -42,12 +45,18 @@ Result<> EventChannels::add_bucket() {
 Result<Channel*> EventChannels::free_port() {
     if (domain.dying.load() != Dying::kAlive) return Errno::kEINVAL;
     uint32_t limit = std::min(port_limit, abi_ports());
+    bool skipped = false;
     for (uint32_t port = lowest_free; port < limit; ++port) {
         if (port >= port_count.load(std::memory_order_relaxed)) TRY(add_bucket());
         Channel* channel = find(Port{port});
         if (channel->state.load(std::memory_order_relaxed) != ChannelState::kFree) continue;
-        lowest_free = port;
+        if (event::abi::is_busy(*this, port)) {
+            skipped = true;
+            continue;
+        }
+        if (!skipped) lowest_free = port;
         channel->vcpu.store(0, std::memory_order_relaxed);
+        channel->priority.store(EVTCHN_FIFO_PRIORITY_DEFAULT, std::memory_order_relaxed);
         channel->by_hypervisor = false;
         return channel;
     }
@@ -59,7 +68,7 @@ void EventChannels::release(Channel& channel) {
     channel.state.store(ChannelState::kFree, std::memory_order_release);
     channel.vcpu.store(0, std::memory_order_relaxed);
     // An old event must not greet the port's next user.
-    event::two_level::clear_pending(domain, channel.port);
+    event::abi::clear_pending(*this, channel);
     lowest_free = std::min(lowest_free, channel.port);
 }
 
@@ -101,17 +110,18 @@ void raise(Channel& channel) {
     Vcpu* vcpu = domain.vcpus[channel.vcpu.load(std::memory_order_relaxed)];
     if (!vcpu) [[unlikely]]
         return;  // a port of a domain that is being built and has no vCPUs yet
-    bool news;
-    if (two_level::set_pending(domain, *vcpu, channel.port, news)) request_upcall(*vcpu);
+    EventChannels& channels = *domain.events;
+    const Effect effect = abi::set_pending(channels, channel, *vcpu);
+    if (effect.upcall) request_upcall(*vcpu);
     // After the pending bit: a poller enters itself first and looks at the bit then.
-    if (news && !domain.events->pollers.empty()) [[unlikely]]
-        wake_pollers(*domain.events, channel.port);
+    if (effect.news && !channels.pollers.empty()) [[unlikely]]
+        wake_pollers(channels, channel.port);
 }
 
 void unmask(Channel& channel) {
     Domain& domain = *channel.domain;
     Vcpu* vcpu = domain.vcpus[channel.vcpu.load(std::memory_order_relaxed)];
-    if (vcpu && two_level::unmask(domain, *vcpu, channel.port)) request_upcall(*vcpu);
+    if (vcpu && abi::unmask(*domain.events, channel, *vcpu)) request_upcall(*vcpu);
 }
 
 }  // namespace event

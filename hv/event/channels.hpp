@@ -30,26 +30,33 @@ enum class ChannelState : uint8_t { kFree, kUnbound, kInterdomain, kPirq, kVirq,
 
 /// One end of an event channel. The atomic members are what senders read.
 struct alignas(32) Channel {
-    std::atomic<Channel*> peer;        ///< kInterdomain: the end that hears what this one sends
-    Domain* domain;                    ///< whose port this is
+    std::atomic<Channel*> peer;         ///< kInterdomain: the end that hears what this one sends
+    Domain* domain;                     ///< whose port this is
     uint32_t port;
     std::atomic<ChannelState> state;
-    uint8_t priority;                  ///< FIFO queue
-    std::atomic<uint16_t> vcpu;        ///< id of the vCPU that hears it; always exists
+    std::atomic<uint8_t> priority;      ///< FIFO: the queue for what comes
+    std::atomic<uint16_t> vcpu;         ///< id of the vCPU that hears it; always exists
     union {
-        uint16_t remote;               ///< kUnbound: id of the domain that may bind to it
-        uint32_t pirq;                 ///< kPirq
-        uint32_t virq;                 ///< kVirq
+        uint16_t remote;                ///< kUnbound: id of the domain that may bind to it
+        uint32_t pirq;                  ///< kPirq
+        uint32_t virq;                  ///< kVirq
     };
-    uint8_t last_priority;             ///< FIFO: the queue the event was last linked on …
-    bool by_hypervisor;                ///< the guest may neither use nor close it
-    std::atomic<uint16_t> last_vcpu;   ///< … and that queue's vCPU
+    std::atomic<uint16_t> last_queue;   ///< FIFO: QueueId it was last put on
+    std::atomic<bool> pending_early;    ///< FIFO: came before the word for it
+    bool by_hypervisor;                 ///< the guest may neither use nor close it
 };
 static_assert(sizeof(Channel) == 32);
 
 inline constexpr uint32_t kChannelsPerBucket = kPageSize / sizeof(Channel);
 inline constexpr uint32_t kTwoLevelPorts = 4096;  ///< 64 words of 64 bits in the shared info
+inline constexpr uint32_t kFifoPorts = 131072;    ///< 17 bits of link in an event word
 inline constexpr uint32_t kMaxBoundPirqs = 1024;
+
+/// What it changed to make an event pending.
+struct Effect {
+    bool news = false;    ///< it was not pending before: pollers are to be told
+    bool upcall = false;  ///< its vCPU is owed an upcall
+};
 
 struct Bucket {
     Channel channels[kChannelsPerBucket];

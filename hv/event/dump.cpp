@@ -1,8 +1,7 @@
 // Debug key 'e': a domain's ports in use, one line each.
 #include "hv/console/log.hpp"
-#include "hv/event/channels.hpp"
+#include "hv/event/abi.hpp"
 #include "hv/event/event.hpp"
-#include "hv/event/two_level.hpp"
 
 namespace hv::event {
 namespace {
@@ -50,8 +49,8 @@ void dump(Domain& domain) {
         Channel& channel = *channels.find(Port{port});
         ChannelState state = channel.state.load();
         if (state == ChannelState::kFree) continue;
-        const char* pending = two_level::is_pending(domain, port) ? "p" : "-";
-        const char* masked = two_level::is_masked(domain, port) ? "m" : "-";
+        const char* pending = abi::is_pending(channels, port) ? "p" : "-";
+        const char* masked = abi::is_masked(channels, port) ? "m" : "-";
         if (Channel* peer = channel.peer.load())
             log(LogLevel::kInfo, " {:4} [{}{}] v{} to d{} port {}", port, pending, masked,
                 channel.vcpu.load(), peer->domain->id, peer->port);

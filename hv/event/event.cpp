@@ -3,9 +3,8 @@
 
 #include <algorithm>
 
+#include "hv/event/abi.hpp"
 #include "hv/event/bind.hpp"
-#include "hv/event/channels.hpp"
-#include "hv/event/two_level.hpp"
 
 namespace hv::event {
 namespace {
@@ -31,14 +30,19 @@ Result<> init_domain(Domain& domain) {
     heap::Owned<EventChannels> channels(heap::create<EventChannels>(domain));
     if (!channels) return Errno::kENOMEM;
     // The highest port is the configuration's; Domain 0 says "all".
-    channels->port_limit = std::min(domain.config.max_event_port, kTwoLevelPorts - 1) + 1;
+    channels->port_limit = std::min(domain.config.max_event_port, kFifoPorts - 1) + 1;
     size_t count = (channels->port_limit + kChannelsPerBucket - 1) / kChannelsPerBucket;
     channels->buckets = TRY(heap::OwnedArray<std::atomic<Bucket*>>::create(count));
     domain.events = channels.release();
     return {};
 }
 
-bool close_all(Domain& domain) { return domain.events && close_all_ports(domain, false); }
+bool close_all(Domain& domain) {
+    if (!domain.events) return false;
+    if (close_all_ports(domain, false)) return true;
+    leave_fifo(domain);  // its pages are the domain's, which ends when they are free
+    return false;
+}
 
 void destroy_domain(Domain& domain) {
     heap::destroy(domain.events);
@@ -110,7 +114,7 @@ void mark_all_pending(Vcpu& vcpu) {
 bool port_valid(Domain& domain, Port port) { return domain.events->find(port) != nullptr; }
 
 bool port_pending(Domain& domain, Port port) {
-    return port_valid(domain, port) && two_level::is_pending(domain, port.raw());
+    return port_valid(domain, port) && abi::is_pending(*domain.events, port.raw());
 }
 
 void begin_poll(Vcpu& vcpu, uint32_t port) {

@@ -5,6 +5,7 @@
 #include "hv/event/bind.hpp"
 #include "hv/event/channels.hpp"
 #include "hv/event/event.hpp"
+#include "hv/event/fifo.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/handlers.hpp"
 #include "hv/policy/policy.hpp"
@@ -106,6 +107,24 @@ Result<> op_unmask(GuestAddress address) {
     return {};
 }
 
+Result<> op_init_control(GuestAddress address) {
+    GuestInOut<evtchn_init_control> arg(address.raw());
+    auto op = TRY(arg.load());
+    TRY(event::init_control(self(), op.vcpu, Gfn{op.control_gfn}, op.offset));
+    op.link_bits = EVTCHN_FIFO_LINK_BITS;
+    return arg.store(op);
+}
+
+Result<> op_expand_array(GuestAddress address) {
+    auto op = TRY(GuestIn<evtchn_expand_array>(address.raw()).load());
+    return event::expand_array(self(), Gfn{op.array_gfn});
+}
+
+Result<> op_set_priority(GuestAddress address) {
+    auto op = TRY(GuestIn<evtchn_set_priority>(address.raw()).load());
+    return event::set_priority(self(), Port{op.port}, op.priority);
+}
+
 /// Closes all ports of a domain. Continued as kResetContinued, which goes on where the domain's
 /// cursor stands; issued by a guest out of order it merely closes fewer ports.
 Outcome op_reset(GuestAddress address, bool continued) {
@@ -121,6 +140,7 @@ Outcome op_reset(GuestAddress address, bool continued) {
     if (!continued) domain.events->close_cursor.store(0);
     if (event::close_all_ports(domain, true))
         return continue_with({kResetContinued, address.raw()});
+    event::leave_fifo(domain);
     return Outcome{};
 }
 
@@ -152,8 +172,13 @@ Outcome do_event_channel_op(uint64_t command, uint64_t argument, uint64_t, uint6
         case EVTCHNOP_reset:
         case kResetContinued:
             return op_reset(address, command == kResetContinued);
+        case EVTCHNOP_init_control:
+            return op_init_control(address);
+        case EVTCHNOP_expand_array:
+            return op_expand_array(address);
+        case EVTCHNOP_set_priority:
+            return op_set_priority(address);
         default:
-            // init_control, expand_array and set_priority belong to the FIFO ABI.
             return Errno::kENOSYS;
     }
 }

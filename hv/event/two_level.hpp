@@ -8,8 +8,7 @@
 
 #include <atomic>
 
-#include "hv/domain/domain.hpp"
-#include "hv/domain/vcpu.hpp"
+#include "hv/event/channels.hpp"
 
 namespace hv::event::two_level {
 
@@ -34,11 +33,11 @@ inline bool select(Vcpu& vcpu, uint32_t port) {
     return !(selector.fetch_or(bit_of(port / 64)) & bit_of(port / 64));
 }
 
-/// Makes `port` pending. True if `vcpu` is owed an upcall; `news` says whether it was not pending
-/// before (else there is nothing to tell pollers either).
-inline bool set_pending(Domain& domain, Vcpu& vcpu, uint32_t port, bool& news) {
-    news = !(pending_word(domain, port).fetch_or(bit_of(port)) & bit_of(port));
-    return news && !(mask_word(domain, port).load() & bit_of(port)) && select(vcpu, port);
+/// Makes `port` pending.
+inline Effect set_pending(Domain& domain, Vcpu& vcpu, uint32_t port) {
+    if (pending_word(domain, port).fetch_or(bit_of(port)) & bit_of(port)) return {};
+    const bool masked = mask_word(domain, port).load() & bit_of(port);
+    return {.news = true, .upcall = !masked && select(vcpu, port)};
 }
 
 /// Clears the mask; true if an event was pending under it and `vcpu` is owed an upcall.

@@ -446,6 +446,239 @@ TEST_F(EventTest, DyingDomainGivesUpItsPorts) {
     EXPECT_FALSE(machine_.log.empty());
 }
 
+/// The guest's side of the FIFO ABI, for one vCPU.
+class FifoGuest {
+  public:
+    using Control = evtchn_fifo_control_block;
+
+    FifoGuest(Control* control, std::vector<uint32_t*> pages)
+        : control_(control), pages_(std::move(pages)) {}
+    uint32_t& word(uint32_t port) { return pages_[port / 1024][port % 1024]; }
+    void mask(Port port) { word(port.raw()) |= 1u << EVTCHN_FIFO_MASKED; }
+
+    /// Takes all events off the queues, the most urgent first.
+    std::vector<uint32_t> consume() {
+        std::vector<uint32_t> found;
+        uint32_t ready = std::exchange(control_->ready, 0);
+        for (uint32_t p = 0; p < EVTCHN_FIFO_MAX_QUEUES; ++p) {
+            if (!(ready >> p & 1)) continue;
+            uint32_t port = std::exchange(control_->head[p], 0);
+            while (port) {
+                uint32_t& w = word(port);
+                uint32_t next = w & EVTCHN_FIFO_LINK_MASK;
+                w &= ~((1u << EVTCHN_FIFO_LINKED) | EVTCHN_FIFO_LINK_MASK);
+                if (w >> EVTCHN_FIFO_PENDING & 1 && !(w >> EVTCHN_FIFO_MASKED & 1)) {
+                    w &= ~(1u << EVTCHN_FIFO_PENDING);
+                    found.push_back(port);
+                }
+                port = next;
+            }
+        }
+        return found;
+    }
+
+  private:
+    Control* control_;
+    std::vector<uint32_t*> pages_;
+};
+
+class FifoTest : public EventTest {
+  protected:
+    /// Takes the running domain to the FIFO ABI, its vCPUs' blocks in one page.
+    Mfn init_control(uint32_t vcpu, Mfn frame, uint32_t offset) {
+        evtchn_init_control arg{};
+        arg.control_gfn = frame.raw();
+        arg.offset = offset;
+        arg.vcpu = vcpu;
+        result = op(EVTCHNOP_init_control, arg);
+        if (result == 0) {
+            EXPECT_EQ(arg.link_bits, 17);
+        }
+        return frame;
+    }
+    Mfn expand() {
+        Mfn frame = frame_of(guest);
+        evtchn_expand_array arg{frame.raw()};
+        result = op(EVTCHNOP_expand_array, arg);
+        return frame;
+    }
+    int64_t set_priority(Port port, uint32_t priority) {
+        evtchn_set_priority arg{port.raw(), priority};
+        return op(EVTCHNOP_set_priority, arg);
+    }
+    FifoGuest start() {
+        control = frame_of(guest);
+        init_control(0, control, 0);
+        EXPECT_EQ(result, 0);
+        init_control(1, control, 128);
+        EXPECT_EQ(result, 0);
+        Mfn page = expand();
+        EXPECT_EQ(result, 0);
+        return FifoGuest(block(0), {arch::mfn_to_virt<uint32_t>(page)});
+    }
+    evtchn_fifo_control_block* block(uint32_t vcpu) {
+        return reinterpret_cast<evtchn_fifo_control_block*>(arch::mfn_to_virt<char>(control) +
+                                                            vcpu * 128);
+    }
+    using List = std::vector<uint32_t>;
+
+    Mfn control;
+    int64_t result = 0;
+};
+
+TEST_F(FifoTest, EventsComeInOrderOfPriorityAndTime) {
+    FifoGuest fifo = start();
+    Port a, b, c;
+    bind_ipi(0, a);
+    bind_ipi(0, b);
+    bind_ipi(0, c);
+    EXPECT_EQ(set_priority(c, 2), kNoError);
+    send(b);
+    send(a);
+    send(c);
+    send(b);
+    EXPECT_TRUE(guest.shared->vcpu_info[0].evtchn_upcall_pending);
+    EXPECT_EQ(fifo.consume(), (List{c.raw(), b.raw(), a.raw()}));
+    EXPECT_EQ(fifo.consume(), List{});
+    send(a);
+    EXPECT_EQ(fifo.consume(), List{a.raw()});
+}
+
+TEST_F(FifoTest, MaskedEventIsLinkedByUnmask) {
+    FifoGuest fifo = start();
+    Port a;
+    bind_ipi(0, a);
+    fifo.mask(a);
+    send(a);
+    EXPECT_EQ(fifo.consume(), List{});
+    EXPECT_TRUE(event::port_pending(guest, a));
+    EXPECT_EQ(unmask(a), kNoError);
+    EXPECT_EQ(fifo.consume(), List{a.raw()});
+}
+
+TEST_F(FifoTest, WhatCameBeforeTheWordsIsNotLost) {
+    Port two_level, early;
+    bind_ipi(0, two_level);
+    send(two_level);  // pending in the two-level ABI
+    control = frame_of(guest);
+    init_control(0, control, 0);
+    ASSERT_EQ(result, 0);
+    bind_ipi(0, early);
+    send(early);
+    Mfn page = expand();
+    FifoGuest fifo(block(0), {arch::mfn_to_virt<uint32_t>(page)});
+    EXPECT_EQ(fifo.consume(), (List{two_level.raw(), early.raw()}));
+}
+
+TEST_F(FifoTest, EventMovesToAnotherVcpusQueue) {
+    FifoGuest fifo = start();
+    Port theirs, ours;
+    alloc_unbound(0, theirs);
+    run(host);
+    bind_interdomain(1, theirs, ours);
+    send(ours);
+    run(guest);
+    EXPECT_EQ(fifo.consume(), List{theirs.raw()});
+    bind_vcpu(theirs, 1);
+    run(host);
+    send(ours);
+    EXPECT_EQ(block(1)->head[7], theirs.raw());
+    EXPECT_EQ(block(0)->ready, 0u);
+    EXPECT_TRUE(guest.shared->vcpu_info[1].evtchn_upcall_pending);
+}
+
+TEST_F(FifoTest, ClosedPortIsNotGivenOutWhileLinked) {
+    FifoGuest fifo = start();
+    Port a, b;
+    bind_ipi(0, a);
+    send(a);
+    EXPECT_EQ(close(a), kNoError);
+    bind_ipi(0, b);
+    EXPECT_NE(a, b) << "its word is still on a queue";
+    EXPECT_EQ(fifo.consume(), List{}) << "no longer pending";
+    Port c;
+    bind_ipi(0, c);
+    EXPECT_EQ(c, a);
+}
+
+TEST_F(FifoTest, RefusalsOfSetup) {
+    Port port;
+    bind_ipi(0, port);
+    EXPECT_EQ(set_priority(port, 3), error(Errno::kENOSYS)) << "two-level has no priorities";
+    expand();
+    EXPECT_EQ(result, error(Errno::kEOPNOTSUPP));
+    Mfn frame = frame_of(guest);
+    init_control(2, frame, 0);
+    EXPECT_EQ(result, error(Errno::kENOENT));
+    init_control(0, frame, 4096 - 64);
+    EXPECT_EQ(result, error(Errno::kEINVAL)) << "across the page's end";
+    init_control(0, frame, 4);
+    EXPECT_EQ(result, error(Errno::kEINVAL)) << "not aligned";
+    init_control(0, frame_of(host), 0);
+    EXPECT_EQ(result, error(Errno::kEINVAL)) << "not its frame";
+    for (unsigned n = 1; n <= 3; ++n) {
+        machine_.fail_allocation = n;
+        init_control(0, frame, 0);
+        EXPECT_EQ(result, error(Errno::kENOMEM));
+    }
+    machine_.fail_allocation = 0;
+    init_control(0, frame, 0);
+    EXPECT_EQ(result, 0);
+    init_control(0, frame, 128);
+    EXPECT_EQ(result, error(Errno::kEINVAL)) << "has one";
+    EXPECT_EQ(set_priority(port, 16), error(Errno::kEINVAL));
+    EXPECT_EQ(set_priority(Port{900}, 3), error(Errno::kEINVAL));
+}
+
+TEST_F(FifoTest, LyingGuestHurtsOnlyItself) {
+    FifoGuest fifo = start();
+    Port a, b;
+    bind_ipi(0, a);
+    bind_ipi(0, b);
+    send(a);
+    fifo.word(a.raw()) = ~0u;  // links to anywhere
+    block(0)->head[7] = 0xffffffff;
+    block(0)->ready = 0;
+    send(b);
+    send(a);
+    fifo.word(a.raw()) = 0;
+    fifo.word(b.raw()) = 0;
+    send(b);
+    send(a);
+    EXPECT_EQ(fifo.word(b.raw()) & EVTCHN_FIFO_LINK_MASK, a.raw());
+}
+
+TEST_F(FifoTest, ResetReturnsToTwoLevelAndThePages) {
+    DomainConfig config = smp(1);
+    config.max_event_port = ~0u;
+    Domain& large = create(5, config);
+    run(large);
+    Mfn frame = frame_of(large);
+    init_control(0, frame, 0);
+    ASSERT_EQ(result, 0);
+    std::vector<Mfn> pages;
+    for (int i = 0; i < 5; ++i) {
+        pages.push_back(frame_of(large));
+        evtchn_expand_array arg{pages.back().raw()};
+        ASSERT_EQ(op(EVTCHNOP_expand_array, arg), kNoError);
+    }
+    Port port;
+    for (int i = 0; i < 5000; ++i) ASSERT_EQ(bind_ipi(0, port), kNoError);
+    EXPECT_EQ(port, Port{5000});
+    EXPECT_EQ(send(port), kNoError);
+    EXPECT_TRUE(event::port_pending(large, port));
+    EXPECT_EQ(page_info(pages[4])->type_count(), 1u);
+    evtchn_reset reset{DOMID_SELF};
+    EXPECT_EQ(op(EVTCHNOP_reset, reset), kNoError);
+    EXPECT_EQ(page_info(pages[4])->type_count(), 0u);
+    EXPECT_EQ(page_info(frame)->ref_count(), 1u);
+    EXPECT_EQ(send(port), error(Errno::kEINVAL));
+    EXPECT_EQ(bind_ipi(0, port), kNoError);
+    EXPECT_EQ(port, Port{1});
+    EXPECT_EQ(send(port), kNoError);
+    EXPECT_TRUE(pending(large, port)) << "in the shared info again";
+}
+
 /// Random operations on three domains, against the simplest description of what they should do.
 TEST_F(EventTest, RandomOperationsFollowTheModel) {
     struct End {

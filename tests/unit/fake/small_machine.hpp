@@ -27,6 +27,7 @@
 #include "hv/memory/allocator.hpp"
 #include "hv/memory/heap.hpp"
 #include "hv/memory/page.hpp"
+#include "hv/sched/rcu.hpp"
 #include "hv/sched/sched.hpp"
 #include "hv/sched/softirq.hpp"
 
@@ -246,6 +247,8 @@ void Domain::put() {
     for (uint32_t i = 0; i < max_vcpus; ++i) heap::destroy(vcpus[i]);
     heap::destroy(this);
 }
+
+void call_rcu(RcuHead& head, void (*function)(RcuHead*)) { function(&head); }
 
 bool log_enabled(LogLevel, bool) { return true; }
 void log_args(LogLevel, bool, std::string_view format, const base::FormatArg* args, size_t count) {
