@@ -2,7 +2,7 @@
 """Counts what the hypervisor's operations cost, on Xenolith and on stock Xen in one run.
 
 The benchmark guest (rows.cpp) boots directly as Domain 0 under QEMU's -icount, where the TSC counts
-executed instructions: the numbers do not depend on the machine or its load. Lower ratios are better.
+executed instructions: the numbers do not depend on the machine or its load. A lower ratio is better.
 """
 import argparse
 import concurrent.futures
@@ -39,7 +39,8 @@ ROWS = [
     Row("multicall_further", "multicall", "multicall, each further entry", 0.35),
     Row("mmu_update_one", "mmu_update", "mmu_update, one entry", 0.45),
     Row("mmu_update_further_same", "mmu_update", "mmu_update, each further, same value", 0.35),
-    Row("mmu_update_further_set_clear", "mmu_update", "mmu_update, each further, set and clear", 0.45),
+    Row("mmu_update_further_set_clear", "mmu_update", "mmu_update, each further, set and clear",
+        0.45),
     Row("update_va_mapping", "update_va_mapping", "update_va_mapping", 0.45),
     Row("set_segment_base", "segments", "set_segment_base"),
     Row("stack_switch", "segments", "stack_switch"),
@@ -138,7 +139,7 @@ def run(xenolith, stock, images=None, pattern=None, extra="", out=print):
     `extra` is added to both boot lines. A figure that could not be taken is None."""
     images = find_images(images)
     rows = [row for row in ROWS if not pattern or re.search(pattern, row.name)]
-    hypervisors = {name: image for name, image in (("xenolith", xenolith), ("stock", stock)) if image}
+    hypervisors = {n: image for n, image in (("xenolith", xenolith), ("stock", stock)) if image}
     with concurrent.futures.ThreadPoolExecutor() as pool:
         jobs = {name: pool.submit(measure, image, images, rows, extra)
                 for name, image in hypervisors.items()}

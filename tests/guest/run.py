@@ -116,7 +116,8 @@ class Machine:
     def __init__(self, hypervisor, tests, images, scratch):
         first = tests[0]
         vcpus = first.options.get("vcpus", "1")
-        image = images / ("guest-pv64-linux" if first.options.get("image") == "linux" else "guest-pv64")
+        linux = first.options.get("image") == "linux"
+        image = images / ("guest-pv64-linux" if linux else "guest-pv64")
         if len(tests) == 1:
             selection = f"tests={first.name}"
         else:
@@ -168,7 +169,8 @@ def wait_for_ending(machine, test):
             return Outcome("PASS")
         if re.match(rf"TEST {test.name}: ", line):
             return Outcome("FAIL", "survived: " + line.split(": ", 1)[1])
-    return Outcome("FAIL", f"the console did not show {test.ending()!r}", tail=machine.lines[-TAIL_LINES:])
+    return Outcome("FAIL", f"the console did not show {test.ending()!r}",
+                   tail=machine.lines[-TAIL_LINES:])
 
 
 def boot_once(hypervisor, tests, images, scratch):
@@ -233,7 +235,8 @@ def judge(test, results):
 def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, quick=False, out=print):
     """Runs the tests whose name matches `pattern` on both images, or on the one that `only` names.
 
-    `quick` leaves out what needs a boot of its own. Returns the numbers (passed, failed, skipped); one line a test goes to `out`."""
+    `quick` leaves out what needs a boot of its own. Returns the numbers (passed, failed, skipped);
+    one line a test goes to `out`."""
     images = find_images(images)
     tests = [t for t in load_tests(images) if not pattern or re.search(pattern, t.name)]
     if quick:
@@ -252,12 +255,13 @@ def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, quick=Fal
     def show(test):
         verdict, reason = judge(test, results[test.name])
         counts[verdict] += 1
-        each = "  ".join(f"{n} {results[test.name][n].verdict} {results[test.name][n].seconds:5.2f} s"
-                         for n in hypervisors if n in results[test.name])
-        notes = {o.detail for o in results[test.name].values() if o.verdict == "PASS" and o.detail}
+        outcomes = results[test.name]
+        each = "  ".join(f"{n} {outcomes[n].verdict} {outcomes[n].seconds:5.2f} s"
+                         for n in hypervisors if n in outcomes)
+        notes = {o.detail for o in outcomes.values() if o.verdict == "PASS" and o.detail}
         comment = reason or "; ".join(sorted(notes))
         out(f"{verdict}  guest {test.name:36} {each}" + (f"  -- {comment}" if comment else ""))
-        for name, outcome in results[test.name].items():
+        for name, outcome in outcomes.items():
             for line in outcome.tail:
                 out(f"      {name}| {line}")
 
