@@ -75,6 +75,10 @@ void deactivate(CreditUnit& unit) {
 
 /// Settles what `unit` has run until `now`.
 void settle(CreditUnit& unit, Nanoseconds now) {
+    if (unit.counted_weight != unit.settings.weight.load(std::memory_order_relaxed)) {
+        deactivate(unit);  // the weight has been changed since it woke
+        activate(unit);
+    }
     if (now > unit.charged_to) {
         unit.account.charge(now - unit.charged_to, bound());
         distribute(now - unit.charged_to);

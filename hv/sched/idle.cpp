@@ -7,8 +7,10 @@ namespace hv::sched {
 void idle_loop() {
     for (;;) {
         process_softirqs();  // may leave for a vCPU
-        if (softirq_pending() || memory::scrub_some()) continue;
-        arch::wait_for_interrupt(softirq_pending);
+        if (memory::scrub_some())
+            arch::poll_interrupts();  // or nothing would get in until all is scrubbed
+        else
+            arch::wait_for_interrupt(softirq_pending);
     }
 }
 

@@ -1,6 +1,11 @@
 // The scheduler's core: CPUs, vCPUs, and the choice of what runs next.
 #include "hv/sched/sched.hpp"
 
+#include <cstdint>
+
+#include <xen/domctl.h>
+#include <xen/sysctl.h>
+
 #include "boot/options.hpp"
 #include "hv/console/log.hpp"
 #include "hv/memory/heap.hpp"
@@ -190,10 +195,13 @@ void context_saved(Vcpu& prev) {
 }
 
 Result<> domain_control(Domain& domain, xen_domctl_scheduler_op& op) {
-    if (!domain.sched_data) return Errno::kEINVAL;
+    if (!domain.sched_data || op.sched_id != policy->id) return Errno::kEINVAL;
     return policy->domain_control(domain, data_of(domain).settings, op);
 }
-Result<> system_control(xen_sysctl_scheduler_op& op) { return policy->system_control(op); }
+Result<> system_control(xen_sysctl_scheduler_op& op) {
+    if (op.sched_id != policy->id) return Errno::kEINVAL;
+    return policy->system_control(op);
+}
 uint32_t policy_id() { return policy->id; }
 
 }  // namespace hv::sched

@@ -84,7 +84,7 @@ void update_guest_copies();
 void context_saved(Vcpu& prev);
 
 /// XEN_DOMCTL_scheduler_op and XEN_SYSCTL_scheduler_op; implemented over the policy. kEINVAL: not
-/// this policy's, or out of range; kEOPNOTSUPP: settings for each vCPU.
+/// this policy's id, a command it does not have (settings for each vCPU), or out of range.
 Result<> domain_control(Domain& domain, xen_domctl_scheduler_op& op);
 Result<> system_control(xen_sysctl_scheduler_op& op);
 /// XEN_SCHEDULER_* of the policy in use.

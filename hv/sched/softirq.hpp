@@ -15,7 +15,6 @@ enum class Softirq : uint8_t {
     kTimer,     // timers are due
     kRcu,       // a grace period may be over
     kTime,      // the clock's scale has changed
-    kTasklet,   // deferred calls (tasklet.hpp)
     kSchedule,  // choose a vCPU anew
     kConsole,   // the ring has new text: whoever reads it is told
     kCount,

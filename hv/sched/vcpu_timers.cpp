@@ -9,22 +9,28 @@ namespace {
 
 Vcpu& vcpu_of(void* data) { return *static_cast<Vcpu*>(data); }
 
+// Any vCPU of the domain may set them, while the vCPU itself runs elsewhere.
+std::atomic_ref<Nanoseconds> period_of(Vcpu& vcpu) { return std::atomic_ref(vcpu.periodic_period); }
+std::atomic_ref<Nanoseconds> last_of(Vcpu& vcpu) { return std::atomic_ref(vcpu.periodic_last); }
+
 /// Raises the tick if it is due, and arms the next one. The tick stops while the vCPU does not
 /// run: one tick then stands for all that were missed.
 void periodic_work(Vcpu& vcpu) {
-    if (vcpu.periodic_period == 0) return;
+    const Nanoseconds period = period_of(vcpu).load();
+    if (period == 0) return;
     const Nanoseconds now = arch::now();
-    Nanoseconds next = vcpu.periodic_last + vcpu.periodic_period;
+    Nanoseconds next = last_of(vcpu).load() + period;
     if (now >= next) {
         event::send_virq(vcpu, VIRQ_TIMER);
-        vcpu.periodic_last = now;
-        next = now + vcpu.periodic_period;
+        last_of(vcpu).store(now);
+        next = now + period;
     }
     vcpu.periodic_timer.set(next);
 }
 
 void on_periodic(void* data) {
-    // Armed only while the vCPU runs, so this is its CPU, unless it is just leaving it.
+    // Armed only while the vCPU runs, so this is its CPU, unless it has just left it: then it arms
+    // the timer itself when it runs again.
     Vcpu& vcpu = vcpu_of(data);
     if (&vcpu == &arch::current()) periodic_work(vcpu);
 }
@@ -60,13 +66,13 @@ void timers_switched_in(Vcpu& vcpu) {
 }
 
 void set_periodic_timer(Vcpu& vcpu, Nanoseconds period) {
-    const bool running = &vcpu == &arch::current();
-    if (!running) vcpu_pause(vcpu);  // nobody else may look at the two fields meanwhile
+    // No pause: two vCPUs that set each other's timer would wait for each other.
+    const Nanoseconds now = arch::now();
+    last_of(vcpu).store(now);
+    period_of(vcpu).store(period);
     vcpu.periodic_timer.stop();
-    vcpu.periodic_period = period;
-    vcpu.periodic_last = arch::now();
-    if (running) periodic_work(vcpu);
-    else vcpu_unpause(vcpu);
+    // Who loads it from here on sees the new period.
+    if (period && vcpu.is_running.load()) vcpu.periodic_timer.set(now + period);
 }
 
 }  // namespace hv::sched

@@ -10,6 +10,7 @@
 #include <xen/sysctl.h>
 
 #include "fake/sched_machine.hpp"
+#include "hv/sched/vcpu_timers.hpp"
 
 namespace hv {
 namespace {
@@ -139,6 +140,20 @@ TEST_F(Sched, WeightsCount) {
     const auto before = b.ran(0);
     expect_shares(a, 10 * kSecond, {66.7});
     EXPECT_NEAR(static_cast<double>(b.ran(0) - before), 3.333e9, 3.333e9 * 0.05);
+}
+
+TEST_F(Sched, WeightChangesWhileRunning) {
+    boot_machine(1);
+    TestDomain a(1, 1), b(2, 1);
+    use_cpus(a, {0});
+    use_cpus(b, {0});
+    a.start();
+    b.start();
+    machine.run_for(kSecond);
+    expect_shares(a, 10 * kSecond, {50});
+    set_weight(b, 768);
+    machine.run_for(kSecond);
+    expect_shares(a, 10 * kSecond, {25});
 }
 
 TEST_F(Sched, WeightThatIsWorthMoreThanACpu) {
@@ -403,6 +418,27 @@ TEST_F(Sched, PollEndsByTimeByEventAndAtOnce) {
     EXPECT_EQ(poll_on_0(poll).error(), Errno::kEINVAL);
 }
 
+TEST_F(Sched, PeriodicTickWhileItRuns) {
+    boot_machine(2);
+    TestDomain d(1, 1);
+    d.start();
+    machine.settle();
+    sched::set_periodic_timer(d[0], 10 * kMillisecond);
+    machine.run_for(105 * kMillisecond);
+    EXPECT_EQ(machine.virqs.size(), 10u);
+    block_on(d[0].cpu);
+    machine.run_for(kSecond);
+    EXPECT_EQ(machine.virqs.size(), 10u);
+    sched::wake(d[0]);
+    machine.settle();
+    EXPECT_EQ(machine.virqs.size(), 11u);  // one for all that were missed
+    machine.run_for(25 * kMillisecond);
+    EXPECT_EQ(machine.virqs.size(), 13u);
+    sched::set_periodic_timer(d[0], 0);
+    machine.run_for(kSecond);
+    EXPECT_EQ(machine.virqs.size(), 13u);
+}
+
 TEST_F(Sched, RunstateReachesTheGuestWithItsFlag) {
     boot_machine(2);
     TestDomain d(1, 1);
@@ -434,16 +470,20 @@ TEST_F(Sched, PolicySettingsAreReadBack) {
     TestDomain d(1, 1);
     xen_domctl_scheduler_op op{};
     op.cmd = XEN_DOMCTL_SCHEDOP_putinfo;
+    EXPECT_EQ(sched::domain_control(d.domain, op).error(), Errno::kEINVAL);
+    op.sched_id = XEN_SCHEDULER_CREDIT;
     op.u.credit.weight = 700;
     op.u.credit.cap = 50;
     ASSERT_TRUE(sched::domain_control(d.domain, op).ok());
     op = {};
+    op.sched_id = XEN_SCHEDULER_CREDIT;
     op.cmd = XEN_DOMCTL_SCHEDOP_getinfo;
     ASSERT_TRUE(sched::domain_control(d.domain, op).ok());
     EXPECT_EQ(op.u.credit.weight, 700);
     EXPECT_EQ(op.u.credit.cap, 50);
 
     xen_sysctl_scheduler_op params{};
+    params.sched_id = XEN_SCHEDULER_CREDIT;
     params.cmd = XEN_SYSCTL_SCHEDOP_getinfo;
     ASSERT_TRUE(sched::system_control(params).ok());
     EXPECT_EQ(params.u.sched_credit.tslice_ms, 30u);

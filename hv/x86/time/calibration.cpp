@@ -85,9 +85,10 @@ void start_correction() {
         log(LogLevel::kWarning, "no HPET and no ACPI timer: the clock is not corrected");
         return;
     }
-    correct();
+    // At once, which is when the first guest is about to run: until then nobody looks at timers,
+    // and all the time of boot goes into the first, unlimited, step.
     correction_timer.init(on_correction_due, nullptr, arch::this_cpu());
-    correction_timer.set(arch::now() + kPeriod);
+    correction_timer.set(arch::now());
 }
 
 }  // namespace hv::time

@@ -10,8 +10,8 @@ namespace hv::time {
 /// program_timer() work from then on.
 void init();
 
-/// Before the first guest runs, after timers_init(): settles the TSC's rate with all the time
-/// that has passed since init(), and goes on correcting it once a second.
+/// Before the first guest runs, after timers_init(): once softirqs are processed the TSC's rate is
+/// settled by all the time that has passed since init(), then corrected once a second.
 void start_correction();
 
 /// Compares the TSCs of two CPUs for a moment: the CPU that has come up calls the first, the one
