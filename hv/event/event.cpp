@@ -9,6 +9,17 @@
 namespace hv::event {
 namespace {
 
+/// Who handles a VIRQ of the host, by domain id; 0, Domain 0, unless the tools say otherwise.
+constinit std::atomic<uint16_t> host_virq_handlers[NR_VIRQS] = {};
+
+/// A domain that dies hands the host's VIRQs back to Domain 0.
+void forget_handler(const Domain& domain) {
+    for (auto& handler : host_virq_handlers) {
+        uint16_t id = domain.id.raw();
+        handler.compare_exchange_strong(id, 0);
+    }
+}
+
 Channel* virq_channel(Vcpu& vcpu, uint32_t virq) {
     if (virq >= NR_VIRQS) return nullptr;
     Port port = std::atomic_ref(vcpu.virq_port[virq]).load(std::memory_order_acquire);
@@ -39,6 +50,7 @@ Result<> init_domain(Domain& domain) {
 
 bool close_all(Domain& domain) {
     if (!domain.events) return false;
+    forget_handler(domain);
     if (close_all_ports(domain, false)) return true;
     leave_fifo(domain);  // its pages are the domain's, which ends when they are free
     return false;
@@ -58,8 +70,23 @@ void send_global_virq(Domain& domain, uint32_t virq) {
 }
 
 void send_host_virq(uint32_t virq) {
-    Domain* handler = Domain::hardware();
-    if (handler && handler->events) send_global_virq(*handler, virq);
+    if (virq >= NR_VIRQS) return;
+    if (uint16_t id = host_virq_handlers[virq].load(std::memory_order_relaxed)) {
+        if (auto handler = Domain::find(DomId{id})) return send_global_virq(**handler, virq);
+    }
+    Domain* host = Domain::hardware();
+    if (host && host->events) send_global_virq(*host, virq);
+}
+
+Result<> set_host_virq_handler(uint32_t virq, Domain& handler) {
+    if (virq >= NR_VIRQS || virq_is_per_vcpu(virq)) return Errno::kEINVAL;
+    host_virq_handlers[virq].store(handler.id.raw());
+    // It may have begun to die, and forgotten that it is the handler, before we said so.
+    if (handler.dying.load() != Dying::kAlive) {
+        forget_handler(handler);
+        return Errno::kEINVAL;
+    }
+    return {};
 }
 
 bool send_pirq(Domain& domain, Pirq pirq) {

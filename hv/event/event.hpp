@@ -22,8 +22,11 @@ void destroy_domain(Domain& domain);
 /// Raises a virtual interrupt: per-vCPU ones on `vcpu`, global ones on the domain's bound vCPU.
 void send_virq(Vcpu& vcpu, uint32_t virq);
 void send_global_virq(Domain& domain, uint32_t virq);
-/// To the domain that handles `virq` for the host (VIRQ_CONSOLE, VIRQ_DOM_EXC …: Domain 0).
+/// To the domain that handles `virq` for the host (VIRQ_CONSOLE, VIRQ_DOM_EXC …): Domain 0, or
+/// whom XEN_DOMCTL_set_virq_handler named, as long as it lives.
 void send_host_virq(uint32_t virq);
+/// kEINVAL: no such VIRQ, or one that vCPUs have for themselves.
+Result<> set_host_virq_handler(uint32_t virq, Domain& handler);
 
 /// A physical interrupt of `domain` has come; false if nobody is bound to it.
 bool send_pirq(Domain& domain, Pirq pirq);

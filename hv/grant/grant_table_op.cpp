@@ -19,6 +19,10 @@ Outcome do_grant_table_op(uint64_t command, uint64_t argument, uint64_t count, u
             return grant::unmap_and_replace_batch(batch);
         case GNTTABOP_copy:
             return grant::copy_batch(batch);
+        case GNTTABOP_transfer:
+            return grant::transfer_batch(batch);
+        case GNTTABOP_cache_flush:
+            return grant::cache_flush_batch(batch);
         case GNTTABOP_setup_table:
             return grant::setup_table(batch);
         case GNTTABOP_query_size:
@@ -31,7 +35,7 @@ Outcome do_grant_table_op(uint64_t command, uint64_t argument, uint64_t count, u
             return grant::get_status_frames(batch);
         case GNTTABOP_swap_grant_ref:
             return grant::swap_batch(batch);
-        default:
+        default:  // GNTTABOP_dump_table among them, as in stock Xen
             return Errno::kENOSYS;
     }
 }

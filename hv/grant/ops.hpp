@@ -31,6 +31,8 @@ Outcome map_batch(const Batch& batch);              // map.cpp
 Outcome unmap_batch(const Batch& batch);            // unmap.cpp
 Outcome unmap_and_replace_batch(const Batch& batch);
 Outcome copy_batch(const Batch& batch);             // copy.cpp
+Outcome transfer_batch(const Batch& batch);         // transfer.cpp
+Outcome cache_flush_batch(const Batch& batch);      // cache_flush.cpp
 Outcome swap_batch(const Batch& batch);             // version.cpp
 Outcome set_version(const Batch& batch);
 Outcome setup_table(const Batch& batch);            // setup.cpp

@@ -16,8 +16,8 @@ struct Header {
 
 /// Whether an entry as it stands lets `user` do that.
 bool permits(Header entry, DomId user, Access access, Purpose purpose, uint8_t version) {
-    if ((entry.flags() & GTF_type_mask) != GTF_permit_access || entry.domain() != user)
-        return false;
+    const uint32_t type = purpose == Purpose::kFollow ? GTF_transitive : GTF_permit_access;
+    if ((entry.flags() & GTF_type_mask) != type || entry.domain() != user) return false;
     // Parts of pages can only be copied.
     if (version == 2 && purpose == Purpose::kMap && (entry.flags() & GTF_sub_page)) return false;
     return access == Access::kRead || !(entry.flags() & GTF_readonly);
@@ -144,6 +144,38 @@ Status pin(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose p
     if (status == GNTST_okay) status = take_use(table, entry, access, pin);
     if (status != GNTST_okay) clear_marks(table, ref);
     return status;
+}
+
+bool is_transitive(GrantTable& table, uint32_t ref) {
+    const uint32_t count = table.entry_count();
+    if (table.version != 2 || ref >= count) return false;
+    ref = static_cast<uint32_t>(base::index_nospec(ref, count));
+    return (table.header(ref).load() & GTF_type_mask) == GTF_transitive;
+}
+
+Status pin_to_follow(GrantTable& table, uint32_t ref, DomId user, Access access, Via& via) {
+    ref = static_cast<uint32_t>(base::index_nospec(ref, table.entry_count()));
+    ActiveEntry& entry = table.active(ref);
+    const bool first = !entry.pinned();
+    if (!first && (entry.user != user.raw() || uses(entry, access) == kMaxUses))
+        return GNTST_general_error;
+    Header seen{};
+    const Status status = mark_v2(table, ref, user, access, Purpose::kFollow, seen);
+    if (status != GNTST_okay) return status;
+    grant_entry_v2& shared = table.entry_v2(ref);
+    via = {DomId{std::atomic_ref<uint16_t>(shared.transitive.trans_domid).load()},
+           std::atomic_ref<uint32_t>(shared.transitive.gref).load()};
+    if (via.domain == table.domain.id) {  // must lead away, or a chain could lead in circles
+        clear_marks(table, ref);
+        return GNTST_general_error;
+    }
+    if (first) {
+        entry.user = user.raw();
+        entry.frame = kInvalidMfn;
+        entry.is_sub_page = true;  // which keeps it from being mapped
+    }
+    uses(entry, access) += 1;
+    return GNTST_okay;
 }
 
 Status pin_again(GrantTable& table, uint32_t ref, Access access, PageInfo& page) {

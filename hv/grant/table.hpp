@@ -39,15 +39,13 @@ inline constexpr uint32_t kStatusPerFrame = kPageSize / sizeof(grant_status_t);
 
 /// What an entry is in use for. `readers` and `writers` count maps, copies and device maps.
 struct ActiveEntry {
-    Mfn frame;           ///< pinned: the frame that users have
+    Mfn frame;           ///< pinned: the frame that users have; kInvalidMfn for a transitive one
     uint16_t user;       ///< pinned: the only domain that may use it
     uint16_t readers;
     uint16_t writers;
     uint16_t start;      ///< bytes of the frame that may be accessed (version 2: sub-page grants)
     uint16_t length;
     bool is_sub_page;    ///< may be copied from and to, not mapped
-    uint16_t via_domain; ///< a transitive grant: the domain and …
-    uint32_t via_ref;    ///< … the reference that the frame came from
 
     bool pinned() const { return readers | writers; }
 };
@@ -55,7 +53,11 @@ static_assert(sizeof(ActiveEntry) <= 32);
 inline constexpr uint32_t kActivePerPage = kPageSize / 32;
 
 enum class Access : uint8_t { kRead, kWrite };
-enum class Purpose : uint8_t { kMap, kCopy };
+enum class Purpose : uint8_t {
+    kMap,
+    kCopy,
+    kFollow,  ///< to copy through a transitive entry, by the grant that it names
+};
 
 /// A use of a grant: what pin() gives and unpin() takes back.
 struct Pin {
@@ -129,6 +131,14 @@ namespace grant {
 /// GNTST_bad_gntref: no such entry; _general_error: it does not permit this; _bad_page: it names no
 /// frame of the granter's; _bad_domain: the granter is dying.
 Status pin(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose, Pin& pin);
+/// A transitive entry names a grant that `table`'s domain has of another one.
+struct Via {
+    DomId domain;
+    uint32_t ref;
+};
+bool is_transitive(GrantTable& table, uint32_t ref);
+/// Begins the use of a transitive entry and says where it leads. Table locked; errors as pin().
+Status pin_to_follow(GrantTable& table, uint32_t ref, DomId user, Access access, Via& via);
 /// One more use of an entry that the caller has pinned already, the same way.
 Status pin_again(GrantTable& table, uint32_t ref, Access access, PageInfo& page);
 /// Ends a use; the last clears the marks. Table locked; the frame's references stay the caller's.

@@ -76,8 +76,9 @@ class GuestInOut : public GuestIn<T> {
 
     Result<> store(const T& value, uint64_t index = 0) const { return out().store(value, index); }
     /// Writes back one member only: `arg.store_field(value, &T::member)`.
-    template <class M>
-    Result<> store_field(const T& value, M T::*member, uint64_t index = 0) const {
+    template <class M, class C = T>
+        requires std::is_class_v<C>
+    Result<> store_field(const C& value, M C::*member, uint64_t index = 0) const {
         const auto offset = reinterpret_cast<const char*>(&(value.*member)) -
                             reinterpret_cast<const char*>(&value);
         return arch::copy_to_guest(this->at(index, sizeof(T)) + static_cast<uint64_t>(offset),

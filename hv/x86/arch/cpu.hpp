@@ -3,6 +3,9 @@
 #pragma once
 
 #include "hv/limits.hpp"
+#ifndef XENOLITH_HOST
+#include "hv/x86/cpu/cpu_info.hpp"
+#endif
 
 namespace hv {
 
@@ -10,8 +13,14 @@ struct Vcpu;
 
 namespace arch {
 
+#ifdef XENOLITH_HOST
 CpuId this_cpu();
-Vcpu& current();            ///< the vCPU whose state is loaded here; an idle vCPU if none
+Vcpu& current();
+#else
+inline CpuId this_cpu() { return cpu::cpu_info().cpu; }
+/// The vCPU whose state is loaded here; an idle vCPU if none.
+inline Vcpu& current() { return *cpu::cpu_info().current; }
+#endif
 bool is_idle(const Vcpu&);
 CpuMask online_cpus();
 

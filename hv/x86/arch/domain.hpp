@@ -2,6 +2,9 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+
+#include <xen/xen.h>
 
 #include "base/lock.hpp"
 #include "base/result.hpp"
@@ -24,6 +27,7 @@ struct DomainState {
     uint64_t physmap_pages = 0;        ///< XENMEM_maximum_gpfn: highest pfn the domain told, +1
     CpuPolicy* cpu_policy = nullptr;
     PirqTable* pirqs = nullptr;
+    Mfn release_cursor{0};             ///< how far relinquish_domain() has looked
     Mfn perdomain_l3 = kInvalidMfn;    ///< the slot with each vCPU's GDT and LDT
     uint32_t pci_cf8 = 0;              ///< Domain 0's configuration address register
     uint8_t cmos_index = 0;            ///< and the index of its last access to the CMOS

@@ -1,6 +1,8 @@
 // x86's part of a vCPU.
 #pragma once
 
+#include <cstdint>
+
 #include <xen/xen.h>
 
 #include "hv/limits.hpp"
@@ -31,6 +33,8 @@ struct PvVcpu {
     bool kernel_mode = true;              ///< ring 3 holds the guest's kernel, not its user
     Mfn kernel_table = kInvalidMfn;       ///< L4 of kernel mode; holds a type and general reference
     Mfn user_table = kInvalidMfn;         ///< L4 of user mode, or invalid
+    Mfn parked_table = kInvalidMfn;       ///< a table whose dropping was interrupted; held
+    DomId parked_domain;                  ///< whose table that is
     uint64_t cr0_guest = 0;               ///< TS as the guest sees it, and what it wrote
     uint64_t cr4_guest = 0;
     uint64_t cr2_guest = 0;

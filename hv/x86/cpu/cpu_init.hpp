@@ -13,6 +13,9 @@ Result<void*> prepare_cpu_stack(CpuId cpu);
 /// tables, control registers, MSRs.
 void init_this_cpu(CpuId cpu);
 
+/// CR4 as the hypervisor wants it, whatever the guest on this CPU has chosen.
+uint64_t own_cr4();
+
 /// CR3 of the page tables that hold the hypervisor and nothing else; an AP starts with them.
 uint64_t idle_cr3();
 

@@ -70,8 +70,9 @@ constexpr bool is_guest_address(uint64_t linear) {
 /// user mappings gain G (they survive the switch between the guest's two page tables).
 constexpr Entry adjust_guest_leaf(Entry e) {
     if (!e.present()) return e;
-    if (!(e.raw() & Entry::kUser)) return e.with(Entry::kUser | Entry::kGuestKernel);
-    return (e.raw() & Entry::kGuestKernel) ? e : e.with(Entry::kGlobal);
+    if (!(e.raw() & Entry::kUser) || (e.raw() & Entry::kGuestKernel))
+        return e.with(Entry::kUser | Entry::kGuestKernel).without(Entry::kGlobal);
+    return e.with(Entry::kGlobal);
 }
 /// The same for an entry that names a lower table.
 constexpr Entry adjust_guest_table(Entry e) { return e.present() ? e.with(Entry::kUser) : e; }

@@ -36,13 +36,20 @@ Result<> unpin_table(Domain& domain, Mfn mfn);
 
 /// The references that a leaf entry stands for. `owner`: whose frames it may name (foreign maps);
 /// `table_owner`: whose table it goes into. kEINVAL, kEPERM.
-Result<> get_leaf(Domain& table_owner, Domain& owner, paging::Entry entry);
+Result<> get_leaf(const Domain& table_owner, DomId owner, paging::Entry entry);
 void put_leaf(paging::Entry entry);
 
 /// Replaces an entry of a live, checked table of `level`, with all references; `slot` points into
 /// the direct map. `preserve_ad`: keep the processor's A and D bits. kERESTART as above.
-Result<> replace_entry(Domain& table_owner, Domain& frame_owner, PageInfo& table, unsigned level,
+Result<> replace_entry(Domain& table_owner, DomId frame_owner, PageInfo& table, unsigned level,
                        paging::Entry* slot, paging::Entry wanted, bool preserve_ad);
+
+/// Drops both references; what is left to do when interrupted is parked with the current vCPU.
+/// Nothing may be parked there yet.
+void drop_or_park(Domain& domain, Mfn mfn);
+/// Finishes dropping a table that was left half dropped. Every operation on
+/// page tables begins with it, so at most one is parked. kERESTART.
+Result<> finish_parked(Vcpu& vcpu);
 
 /// Undoes what a dying domain's tables hold, pinned or checked in part, in `page`. kERESTART.
 Result<> force_release(Domain& domain, PageInfo& page);

@@ -1,0 +1,13 @@
+// The hypercall table.
+#pragma once
+
+#include "hv/hypercall/outcome.hpp"
+
+namespace hv {
+
+inline constexpr uint64_t kHypercalls = 64;  ///< NR_hypercalls of the ABI
+
+/// nullptr: no such hypercall (-ENOSYS).
+HypercallHandler find_hypercall(uint64_t number);
+
+}  // namespace hv

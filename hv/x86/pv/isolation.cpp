@@ -1,0 +1,125 @@
+#include "hv/x86/pv/isolation.hpp"
+
+#include "arch/cpu.hpp"
+#include "arch/memory.hpp"
+#include "hv/memory/allocator.hpp"
+#include "hv/x86/boot/options.hpp"
+#include "hv/x86/cpu/cpu_area.hpp"
+#include "hv/x86/cpu/msr.hpp"
+#include "hv/x86/cpu/native.hpp"
+#include "hv/x86/paging/host.hpp"
+#include "hv/x86/pv/mmu.hpp"
+
+extern "C" {
+extern char entry_text_start[], entry_text_end[];
+}
+
+namespace hv::pv::isolation {
+namespace {
+
+using paging::Entry;
+
+// The L4 table that a CPU enters isolated guests with.
+PerCpu<Mfn> roots;
+// CPUs whose root is to be copied anew before they enter their guest.
+AtomicCpuMask stale_roots;
+// What it shows in the image's slot: the entry code and the IDT, the same for all CPUs.
+Mfn image_l3 = kInvalidMfn;
+
+constexpr uint64_t kTable = Entry::kPresent | Entry::kWrite | Entry::kAccessed;
+
+Entry* table_at(Mfn mfn) { return arch::mfn_to_virt<Entry>(mfn); }
+
+Result<Mfn> lower(Entry& slot) {
+    if (!slot.present()) slot = Entry(TRY(memory::alloc_frames(0)), kTable);
+    return slot.mfn();
+}
+
+/// Shows [start, end), which the hypervisor has mapped in 4 KiB pages, under `l3` as well. Nothing
+/// here may be global: it would outlive the change of tables.
+Result<> show(Mfn l3, uint64_t start, uint64_t end) {
+    for (uint64_t linear = start; linear < end; linear += kPageSize) {
+        const Entry* leaf = paging::host_leaf(linear);
+        if (!leaf || !leaf->present()) continue;  // a guard page
+        const Mfn l2 = TRY(lower(table_at(l3)[paging::index_of(linear, 3)]));
+        const Mfn l1 = TRY(lower(table_at(l2)[paging::index_of(linear, 2)]));
+        table_at(l1)[paging::index_of(linear, 1)] = leaf->without(Entry::kGlobal);
+    }
+    return {};
+}
+
+/// Meltdown: Intel's CPUs that do not say RDCL_NO (MSR 0x10a bit 0), as far as CPUID tells.
+bool processor_needs_it() {
+    const auto vendor = native::cpuid(0);
+    if (vendor.b != 0x756e6547) return false;  // "Genu"
+    const bool has_arch_caps = native::cpuid(0).a >= 7 && (native::cpuid(7).d >> 29 & 1);
+    return !(has_arch_caps && (arch::read_msr(0x10a) & 1));
+}
+
+}  // namespace
+
+bool wanted(const Domain& domain) {
+    const int option =
+        domain.is_hardware ? boot::options().xpti_dom0 : boot::options().xpti_domu;
+    return option < 0 ? processor_needs_it() : option != 0;
+}
+
+bool possible() {
+    const auto& o = boot::options();
+    return o.xpti_dom0 > 0 || o.xpti_domu > 0 ||
+           ((o.xpti_dom0 < 0 || o.xpti_domu < 0) && processor_needs_it());
+}
+
+Result<> prepare_cpu(CpuId cpu) {
+    if (image_l3 == kInvalidMfn) {
+        image_l3 = TRY(memory::alloc_frames(0));
+        TRY(show(image_l3, reinterpret_cast<uint64_t>(entry_text_start),
+                 reinterpret_cast<uint64_t>(entry_text_end)));
+        TRY(show(image_l3, cpu::idt_address(), cpu::idt_address() + kPageSize));
+    }
+    const Mfn area_l3 = TRY(memory::alloc_frames(0));
+    TRY(show(area_l3, cpu::area_address(cpu), cpu::area_address(cpu) + cpu::kAreaUsed));
+    const Mfn root = TRY(memory::alloc_frames(0));
+    Entry* l4 = table_at(root);
+    l4[paging::kSlotM2p] = paging::host_l4()[paging::kSlotM2p];
+    l4[paging::kSlotCpuAreas] = Entry(area_l3, kTable);
+    l4[paging::kSlotImage] = Entry(image_l3, kTable);
+    roots.on(cpu) = root;
+    return {};
+}
+
+void tables_changed(Vcpu& vcpu) {
+    cpu::CpuInfo& info = cpu::cpu_info();
+    if (!vcpu.domain->arch.isolate_page_tables) {
+        info.hv_cr3 = info.guest_cr3 = 0;
+        return;
+    }
+    const Mfn root = roots.on(arch::this_cpu());
+    const Entry* from = table_at(mfn_of(vcpu.arch.hv_cr3));
+    Entry* to = table_at(root);
+    for (size_t slot = 0; slot < paging::kEntries; ++slot)
+        if (!paging::is_hypervisor_slot(slot)) to[slot] = from[slot];
+    to[paging::kSlotPerDomain] = from[paging::kSlotPerDomain];
+    info.hv_cr3 = vcpu.arch.hv_cr3;
+    info.guest_cr3 = address_of(root);
+}
+
+void l4_changed(Domain& domain) {
+    if (!domain.arch.isolate_page_tables) return;
+    // Other CPUs of the domain copy the table anew before they enter it again: the softirq makes
+    // them pass the exit work.
+    const CpuId self = arch::this_cpu();
+    if (&domain == arch::current().domain) tables_changed(arch::current());
+    CpuMask others = domain.dirty_cpus.snapshot();
+    others.clear(self);
+    others.for_each([](size_t cpu) { stale_roots.set(cpu); });
+    others.for_each([](size_t cpu) { arch::kick_cpu(static_cast<CpuId>(cpu)); });
+}
+
+void refresh_if_stale() {
+    if (!stale_roots.test_and_clear(arch::this_cpu())) return;
+    Vcpu& vcpu = arch::current();
+    if (!arch::is_idle(vcpu)) tables_changed(vcpu);
+}
+
+}  // namespace hv::pv::isolation

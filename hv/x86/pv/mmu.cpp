@@ -1,0 +1,133 @@
+#include "hv/x86/pv/mmu.hpp"
+
+#include "arch/cpu.hpp"
+#include "arch/memory.hpp"
+#include "hv/x86/cpu/cpu_info.hpp"
+#include "hv/x86/cpu/msr.hpp"
+#include "hv/x86/paging/flush.hpp"
+#include "hv/x86/paging/host.hpp"
+#include "hv/x86/pv/isolation.hpp"
+#include "hv/x86/pv/page_type.hpp"
+
+namespace hv::pv {
+
+using paging::Entry;
+
+namespace {
+
+Mfn loaded_table(const Vcpu& vcpu) {
+    return vcpu.arch.pv.kernel_mode ? vcpu.arch.pv.kernel_table : vcpu.arch.pv.user_table;
+}
+
+Entry load(const Entry* slot) {
+    return Entry(__atomic_load_n(reinterpret_cast<const uint64_t*>(slot), __ATOMIC_RELAXED));
+}
+
+}  // namespace
+
+Entry* find_leaf(const Vcpu& vcpu, uint64_t linear) {
+    if (!paging::is_guest_address(linear)) return nullptr;
+    Mfn table = loaded_table(vcpu);
+    if (table == kInvalidMfn) return nullptr;
+    for (unsigned level = 4; level > 1; --level) {
+        const Entry e =
+            load(arch::mfn_to_virt<Entry>(table) + paging::index_of(linear, level));
+        if (!e.present() || e.large()) return nullptr;
+        table = e.mfn();
+    }
+    return arch::mfn_to_virt<Entry>(table) + paging::index_of(linear, 1);
+}
+
+namespace {
+
+/// The checked L1 table of the current domain that `linear` (an entry's own address) lies in.
+Result<PageRef> leaf_table_at(uint64_t linear) {
+    Vcpu& vcpu = arch::current();
+    const Entry* mapping = find_leaf(vcpu, linear);
+    if (!mapping) return Errno::kEINVAL;
+    const Entry e = load(mapping);
+    if (!e.present()) return Errno::kEINVAL;
+    PageRef page = TRY(PageRef::take(e.mfn(), vcpu.domain->id));
+    const uint64_t word = page->type.load();
+    if (page->page_type() != PageType::kL1 || !(word & PageInfo::kValidated) ||
+        !(word & PageInfo::kTypeCountMask))
+        return Errno::kEINVAL;
+    return page;
+}
+
+}  // namespace
+
+bool is_page_table_address(uint64_t linear) { return leaf_table_at(linear).ok(); }
+
+Result<> write_pte_checked(uint64_t linear, uint64_t old_pte, uint64_t new_pte, bool compare,
+                           bool& matched) {
+    Vcpu& vcpu = arch::current();
+    Domain& domain = *vcpu.domain;
+    LockGuard guard(domain.arch.paging_lock);
+    PageRef table = TRY(leaf_table_at(linear));
+    auto* slot = arch::mfn_to_virt<Entry>(table.mfn()) + (linear & ~kPageMask) / sizeof(Entry);
+    matched = !compare || load(slot).raw() == old_pte;
+    if (!matched) return {};
+    return replace_entry(domain, domain.id, *table.get(), 1, slot, Entry(new_pte), false);
+}
+
+void invalidate_page(uint64_t linear) {
+    if (!paging::is_guest_address(linear)) return;
+    asm volatile("invlpg (%0)" ::"r"(linear) : "memory");
+}
+
+void load_page_tables(Vcpu& vcpu) {
+    const Mfn table = loaded_table(vcpu);
+    const uint64_t cr3 =
+        table == kInvalidMfn ? address_of(paging::host_l4_mfn()) : address_of(table);
+    vcpu.arch.hv_cr3 = cr3;
+    // Mappings of the guest's user mode are global: they go only with a whole flush.
+    cpu::write_cr3(cr3);
+    arch::flush_tlb_local();
+    isolation::tables_changed(vcpu);
+}
+
+void toggle_mode(Vcpu& vcpu) {
+    arch::PvVcpu& pv = vcpu.arch.pv;
+    pv.kernel_mode = !pv.kernel_mode;
+    asm volatile("swapgs");  // the other mode's base waits in KERNEL_GS_BASE
+    const Mfn table = loaded_table(vcpu);
+    vcpu.arch.hv_cr3 = address_of(table);
+    // No flush of global entries: the user's survive the kernel's turn, and the kernel's are not
+    // global, so they go with this write.
+    cpu::write_cr3(address_of(table));
+    isolation::tables_changed(vcpu);
+}
+
+Result<> new_base_pointer(Mfn mfn) {
+    Vcpu& vcpu = arch::current();
+    Domain& domain = *vcpu.domain;
+    LockGuard guard(domain.arch.paging_lock);
+    Mfn& table = vcpu.arch.pv.kernel_table;
+    if (table == mfn) {
+        load_page_tables(vcpu);
+        return {};
+    }
+    TRY(get_table(domain, mfn, PageType::kL4, Preempt::kYes));
+    const Mfn old = table;
+    table = mfn;
+    load_page_tables(vcpu);
+    if (old != kInvalidMfn) drop_or_park(domain, old);
+    return {};
+}
+
+Result<> new_user_base_pointer(Mfn mfn) {
+    Vcpu& vcpu = arch::current();
+    Domain& domain = *vcpu.domain;
+    LockGuard guard(domain.arch.paging_lock);
+    Mfn& table = vcpu.arch.pv.user_table;
+    const Mfn wanted = mfn.raw() ? mfn : kInvalidMfn;
+    if (table == wanted) return {};
+    if (wanted != kInvalidMfn) TRY(get_table(domain, wanted, PageType::kL4, Preempt::kYes));
+    const Mfn old = table;
+    table = wanted;
+    if (old != kInvalidMfn) drop_or_park(domain, old);
+    return {};
+}
+
+}  // namespace hv::pv

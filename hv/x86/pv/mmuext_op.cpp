@@ -1,0 +1,185 @@
+// HYPERVISOR_mmuext_op: pinning, base pointers, flushes, the LDT, whole-page operations (xen.h).
+#include "arch/cpu.hpp"
+#include "arch/memory.hpp"
+#include "hv/console/log.hpp"
+#include "hv/hypercall/guest_ptr.hpp"
+#include "hv/hypercall/handlers.hpp"
+#include "hv/policy/policy.hpp"
+#include "hv/x86/paging/flush.hpp"
+#include "hv/x86/pv/descriptor.hpp"
+#include "hv/x86/pv/mmu.hpp"
+#include "hv/x86/pv/page_type.hpp"
+#include "hv/x86/pv/update_flush.hpp"
+
+namespace hv {
+namespace {
+
+using namespace pv;
+
+Result<> pin(Domain& domain, Mfn mfn, PageType type) {
+    LockGuard guard(domain.arch.paging_lock);
+    return pin_table(domain, mfn, type);
+}
+
+Result<> unpin(Domain& domain, Mfn mfn) {
+    LockGuard guard(domain.arch.paging_lock);
+    return unpin_table(domain, mfn);
+}
+
+Result<> clear_frame(Domain& domain, Mfn mfn) {
+    WritablePageRef page = TRY(WritablePageRef::take(mfn, domain.id));
+    arch::clear_page(mfn);
+    return {};
+}
+
+Result<> copy_frame(Domain& domain, Mfn to, Mfn from) {
+    PageRef source = TRY(PageRef::take(from, domain.id));
+    WritablePageRef target = TRY(WritablePageRef::take(to, domain.id));
+    arch::copy_page(to, from);
+    return {};
+}
+
+Result<> flush_some(const mmuext_op& op, bool page) {
+    Vcpu& vcpu = arch::current();
+    const uint64_t linear = op.arg1.linear_addr;
+    if (page && !paging::is_guest_address(linear)) return {};
+    const CpuMask cpus =
+        TRY(cpus_of_vcpus(*vcpu.domain, GuestIn<uint64_t>(GuestAddress(op.arg2.vcpumask).raw())));
+    page ? arch::flush_tlb_page(cpus, linear) : arch::flush_tlb(cpus);
+    return {};
+}
+
+Result<> flush_everywhere(const mmuext_op& op, bool page) {
+    const CpuMask cpus = arch::current().domain->dirty_cpus.snapshot();
+    const uint64_t linear = op.arg1.linear_addr;
+    if (page && !paging::is_guest_address(linear)) return {};
+    page ? arch::flush_tlb_page(cpus, linear) : arch::flush_tlb(cpus);
+    return {};
+}
+
+/// Operations on tables and frames, of the caller's or of a domain that it builds.
+Result<> frame_operation(Domain& owner, const mmuext_op& op) {
+    const Mfn mfn{op.arg1.mfn};
+    switch (op.cmd) {
+    case MMUEXT_PIN_L1_TABLE:
+        return pin(owner, mfn, PageType::kL1);
+    case MMUEXT_PIN_L2_TABLE:
+        return pin(owner, mfn, PageType::kL2);
+    case MMUEXT_PIN_L3_TABLE:
+        return pin(owner, mfn, PageType::kL3);
+    case MMUEXT_PIN_L4_TABLE:
+        return pin(owner, mfn, PageType::kL4);
+    case MMUEXT_UNPIN_TABLE:
+        return unpin(owner, mfn);
+    case MMUEXT_CLEAR_PAGE:
+        return clear_frame(owner, mfn);
+    case MMUEXT_COPY_PAGE:
+        return copy_frame(owner, mfn, Mfn{op.arg2.src_mfn});
+    default:
+        return Errno::kENOSYS;
+    }
+}
+
+/// Operations on the calling vCPU's own view.
+Result<> own_operation(Domain& owner, const mmuext_op& op) {
+    Vcpu& vcpu = arch::current();
+    const bool foreign = &owner != vcpu.domain;
+    if (foreign) return Errno::kEPERM;
+    switch (op.cmd) {
+    case MMUEXT_NEW_BASEPTR:
+        return new_base_pointer(Mfn{op.arg1.mfn});
+    case MMUEXT_NEW_USER_BASEPTR:
+        return new_user_base_pointer(Mfn{op.arg1.mfn});
+    case MMUEXT_TLB_FLUSH_LOCAL:
+        arch::flush_tlb_local();
+        return {};
+    case MMUEXT_INVLPG_LOCAL:
+        invalidate_page(op.arg1.linear_addr);
+        return {};
+    case MMUEXT_TLB_FLUSH_MULTI:
+        return flush_some(op, false);
+    case MMUEXT_INVLPG_MULTI:
+        return flush_some(op, true);
+    case MMUEXT_TLB_FLUSH_ALL:
+        return flush_everywhere(op, false);
+    case MMUEXT_INVLPG_ALL:
+        return flush_everywhere(op, true);
+    case MMUEXT_FLUSH_CACHE:
+    case MMUEXT_FLUSH_CACHE_GLOBAL:
+        // Only who drives devices can have a reason; for others Xen, too, refuses.
+        if (!vcpu.domain->is_hardware) return Errno::kEACCES;
+        arch::flush_cache();
+        return {};
+    case MMUEXT_SET_LDT:
+        return set_ldt(vcpu, op.arg1.linear_addr, op.arg2.nr_ents);
+    default:
+        return Errno::kENOSYS;
+    }
+}
+
+bool is_frame_operation(uint32_t command) {
+    return command <= MMUEXT_PIN_L4_TABLE || command == MMUEXT_UNPIN_TABLE ||
+           command == MMUEXT_CLEAR_PAGE || command == MMUEXT_COPY_PAGE;
+}
+
+Result<> apply(Domain& owner, const mmuext_op& op) {
+    if (is_frame_operation(op.cmd)) return frame_operation(owner, op);
+    return own_operation(owner, op);
+}
+
+Result<DomainRef> decode_owner(uint16_t id) {
+    DomainRef domain = TRY(Domain::find_or_self(DomId{id}));
+    Domain& self = *arch::current().domain;
+    if (domain.get() != &self) TRY(policy::check(policy::Op::kMapForeign, self, domain.get()));
+    return domain;
+}
+
+constexpr uint64_t kContinued = uint64_t{1} << 31;  // beyond any count the ABI allows
+
+Result<> report_done(GuestInOut<unsigned> done, uint64_t now, bool continued) {
+    if (done.is_null()) return {};
+    unsigned before = 0;
+    if (continued) before = TRY(done.load());
+    return done.store(before + static_cast<unsigned>(now));
+}
+
+}  // namespace
+
+Outcome do_mmuext_op(uint64_t operations, uint64_t count, uint64_t done_address,
+                     uint64_t foreigndom, uint64_t) {
+    const bool continued = count & kContinued;
+    count &= ~kContinued & 0xffffffff;
+    const GuestIn<mmuext_op> list(operations);
+    if (const Result<> parked = finish_parked(arch::current()); !parked.ok())
+        return continue_with({operations, count | (continued ? kContinued : 0)});
+    Result<DomainRef> owner = decode_owner(static_cast<uint16_t>(foreigndom));
+    if (!owner.ok()) return owner.error();
+
+    Result<> result;
+    uint64_t i = 0;
+    for (; i < count; ++i) {
+        if (i && preempt_requested()) {
+            result = Errno::kERESTART;
+            break;
+        }
+        Result<mmuext_op> op = list.load(i);
+        if (!op.ok()) {
+            result = op.error();
+            break;
+        }
+        result = apply(**owner, *op);
+        if (!result.ok()) break;
+        if (arch::current().arch.pv.parked_table != kInvalidMfn && i + 1 < count) {
+            ++i;
+            result = Errno::kERESTART;
+            break;
+        }
+    }
+    const GuestInOut<unsigned> done(done_address);
+    if (const Result<> told = report_done(done, i, continued); !told.ok()) return told.error();
+    if (!result.ok() && result.error() == Errno::kERESTART)
+        return continue_with({list.at(i, sizeof(mmuext_op)), (count - i) | kContinued});
+    return result;
+}
+
+}  // namespace hv

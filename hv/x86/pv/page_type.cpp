@@ -1,0 +1,371 @@
+#include "hv/x86/pv/page_type.hpp"
+
+#include "arch/cpu.hpp"
+#include "arch/memory.hpp"
+#include "hv/console/log.hpp"
+#include "hv/x86/boot/memory_map.hpp"
+#include "hv/x86/paging/host.hpp"
+#include "hv/x86/pv/descriptor.hpp"
+
+namespace hv::pv {
+namespace {
+
+using paging::Entry;
+using paging::kEntries;
+
+constexpr uint64_t kCountOne = 1;
+
+// A table entry may be neither a large page (direct paging has none) nor global. In a leaf
+// everything is the guest's choice: bits 52-62 are ignored by the processor without CR4.PKE.
+constexpr uint64_t kTableRefused = Entry::kLarge | Entry::kGlobal;
+
+constexpr unsigned level_of(PageType type) { return static_cast<unsigned>(type); }
+constexpr bool is_table(PageType type) { return type >= PageType::kL1 && type <= PageType::kL4; }
+constexpr PageType table_below(unsigned level) { return static_cast<PageType>(level - 1); }
+
+uint64_t type_bits(PageType type) {
+    return static_cast<uint64_t>(type) << PageInfo::kTypeShift;
+}
+uint32_t aux_of(uint64_t word) { return static_cast<uint32_t>(word >> PageInfo::kAuxShift); }
+uint64_t with_aux(uint64_t word, uint32_t aux) {
+    return (word & ((uint64_t{1} << PageInfo::kAuxShift) - 1)) | uint64_t{aux} << PageInfo::kAuxShift;
+}
+
+Entry* entries_of(const PageInfo& page) { return arch::mfn_to_virt<Entry>(mfn_of(page)); }
+
+Entry read_entry(const Entry* slot) {
+    return Entry(__atomic_load_n(reinterpret_cast<const uint64_t*>(slot), __ATOMIC_RELAXED));
+}
+void write_entry(Entry* slot, Entry value) {
+    __atomic_store_n(reinterpret_cast<uint64_t*>(slot), value.raw(), __ATOMIC_RELEASE);
+}
+
+// ---- references of single entries -----------------------------------------------------------
+
+/// The reference that an entry of a table of `level` >= 2 stands for.
+Result<> get_lower(Domain& domain, unsigned level, Entry e, Preempt preempt) {
+    if (e.raw() & kTableRefused) return Errno::kEINVAL;
+    return get_table(domain, e.mfn(), table_below(level), preempt);
+}
+
+Result<> get_entry(Domain& domain, unsigned level, Entry e, Preempt preempt) {
+    if (!e.present()) return {};
+    if (level == 1) return get_leaf(domain, domain.id, e);
+    return get_lower(domain, level, e, preempt);
+}
+
+Result<> put_entry(Domain& domain, unsigned level, Entry e, Preempt preempt) {
+    if (!e.present()) return {};
+    if (level == 1) {
+        put_leaf(e);
+        return {};
+    }
+    return put_table(domain, e.mfn(), preempt);
+}
+
+Entry adjusted(unsigned level, Entry e) {
+    return level == 1 ? paging::adjust_guest_leaf(e) : paging::adjust_guest_table(e);
+}
+
+bool is_guest_slot(unsigned level, size_t index) {
+    return level < 4 || !paging::is_hypervisor_slot(index);
+}
+
+// ---- whole tables ---------------------------------------------------------------------------
+
+/// Drops what entries [0, count) hold, from the top. kERESTART: `count` says how many still do.
+Result<> drop_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& count,
+                      Preempt preempt) {
+    Entry* table = entries_of(page);
+    while (count) {
+        if (is_guest_slot(level, count - 1)) {
+            const Entry e = read_entry(&table[count - 1]);
+            TRY(put_entry(domain, level, e, preempt));
+        }
+        --count;
+        if (preempt == Preempt::kYes && level > 1 && count && preempt_requested())
+            return Errno::kERESTART;
+    }
+    return {};
+}
+
+/// Checks entries from `count` on and takes their references. On kERESTART entries [0, count) hold
+/// theirs; on another error none does.
+Result<> take_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& count,
+                      Preempt preempt) {
+    Entry* table = entries_of(page);
+    for (; count < kEntries; ++count) {
+        if (!is_guest_slot(level, count)) continue;
+        const Entry e = read_entry(&table[count]);
+        const Result<> taken = get_entry(domain, level, e, preempt);
+        if (!taken.ok()) {
+            if (taken.error() == Errno::kERESTART) return taken.error();
+            guest_log(LogLevel::kDebug, "L{} table {:x}: entry {} = {:x} refused, error {}", level,
+                      mfn_of(page), count, e.raw(), taken.error());
+            // What is undone here was done a moment ago; it cannot take longer than that did.
+            (void)drop_entries(domain, page, level, count, Preempt::kNo);
+            return taken.error();
+        }
+        if (e.present()) write_entry(&table[count], adjusted(level, e));
+        if (preempt == Preempt::kYes && level > 1 && count + 1 < kEntries && preempt_requested()) {
+            ++count;
+            return Errno::kERESTART;
+        }
+    }
+    return {};
+}
+
+/// Checks the contents of a frame that has just become `type` (count 1, not validated).
+Result<> validate(Domain& domain, PageInfo& page, PageType type, Preempt preempt) {
+    if (type == PageType::kDescriptor) {
+        TRY(check_descriptor_page(mfn_of(page)));
+    } else {
+        const unsigned level = level_of(type);
+        uint32_t done = aux_of(page.type.load());
+        const Result<> result = take_entries(domain, page, level, done, preempt);
+        if (!result.ok() && result.error() == Errno::kERESTART) {
+            page.type.store(with_aux(page.type.load(), done) | PageInfo::kPartial);
+            return result.error();
+        }
+        if (!result.ok()) return result.error();
+        if (level == 4)
+            paging::fill_hypervisor_slots(entries_of(page), domain.arch.perdomain_l3);
+    }
+    uint64_t word = page.type.load();
+    page.type.store(with_aux((word & ~PageInfo::kPartial) | PageInfo::kValidated, 0));
+    return {};
+}
+
+/// Flushes the TLBs that may still hold the frame as what it was before.
+void flush_before_change(Domain& domain, uint64_t word) {
+    const CpuMask stale =
+        arch::cpus_not_flushed_since(domain.dirty_cpus.snapshot(), aux_of(word));
+    if (!stale.empty()) arch::flush_tlb(stale);
+}
+
+/// The frame leaves its type: count 0, nobody's, with the stamp of now.
+void become_untyped(PageInfo& page, PageType type) {
+    page.type.store(with_aux(type_bits(type), arch::tlb_flush_stamp()));
+}
+
+}  // namespace
+
+Result<> get_table_type(Domain& domain, PageInfo& page, PageType type, Preempt preempt) {
+    uint64_t word = page.type.load();
+    for (;;) {
+        const uint64_t count = word & PageInfo::kTypeCountMask;
+        const bool same = (word & PageInfo::kTypeMask) == type_bits(type);
+        if (count == PageInfo::kTypeCountMask) return Errno::kEINVAL;
+        if (count && !same) return Errno::kEINVAL;
+        if (count && (word & PageInfo::kPartial)) {
+            // Checked in part and then interrupted, for nobody: go on where that stopped. Being
+            // dropped in part (kDropping) it belongs to whoever drops it, who must finish first.
+            if (word & PageInfo::kDropping) return Errno::kERESTART;
+            break;
+        }
+        if (count) {
+            if (page.type.compare_exchange_weak(word, word + kCountOne)) return {};
+            continue;
+        }
+        const uint64_t fresh = type_bits(type) | kCountOne;
+        if (!page.type.compare_exchange_weak(word, fresh)) continue;
+        if (!same) flush_before_change(domain, word);
+        break;
+    }
+    const Result<> result = validate(domain, page, type, preempt);
+    if (!result.ok() && result.error() != Errno::kERESTART) become_untyped(page, type);
+    return result.ok() ? Result<>() : Result<>(result.error());
+}
+
+Result<> put_table_type(Domain& domain, PageInfo& page, Preempt preempt) {
+    uint64_t word = page.type.load();
+    while ((word & PageInfo::kTypeCountMask) > 1)
+        if (page.type.compare_exchange_weak(word, word - kCountOne)) return {};
+
+    const auto type = static_cast<PageType>((word & PageInfo::kTypeMask) >> PageInfo::kTypeShift);
+    if (is_table(type)) {
+        uint32_t left = (word & PageInfo::kPartial) ? aux_of(word) : uint32_t{kEntries};
+        page.type.store(with_aux((word & ~PageInfo::kValidated) | PageInfo::kPartial |
+                                     PageInfo::kDropping,
+                                 left));
+        const Result<> result = drop_entries(domain, page, level_of(type), left, preempt);
+        if (!result.ok()) {
+            page.type.store(with_aux(page.type.load(), left));
+            return result.error();
+        }
+    }
+    become_untyped(page, type);
+    return {};
+}
+
+Result<> get_table(Domain& domain, Mfn mfn, PageType type, Preempt preempt) {
+    PageRef ref = TRY(PageRef::take(mfn, domain.id));
+    TRY(get_table_type(domain, *ref.get(), type, preempt));
+    (void)ref.release();  // the type reference brings a general one along
+    return {};
+}
+
+Result<> put_table(Domain& domain, Mfn mfn, Preempt preempt) {
+    PageInfo& page = *page_info(mfn);
+    TRY(put_table_type(domain, page, preempt));
+    page.put();
+    return {};
+}
+
+Result<> pin_table(Domain& domain, Mfn mfn, PageType type) {
+    PageRef ref = TRY(PageRef::take(mfn, domain.id));
+    TRY(get_table_type(domain, *ref.get(), type, Preempt::kYes));
+    if (ref->type.fetch_or(PageInfo::kPinned) & PageInfo::kPinned) {
+        // Pinned already: the reference taken just now is not the last one.
+        (void)put_table_type(domain, *ref.get(), Preempt::kNo);
+        return Errno::kEINVAL;
+    }
+    (void)ref.release();
+    return {};
+}
+
+Result<> unpin_table(Domain& domain, Mfn mfn) {
+    PageRef ref = TRY(PageRef::take(mfn, domain.id));
+    uint64_t word = ref->type.load();
+    do {
+        if (!(word & PageInfo::kPinned)) return Errno::kEINVAL;
+    } while (!ref->type.compare_exchange_weak(word, word & ~PageInfo::kPinned));
+    drop_or_park(domain, mfn);
+    return {};
+}
+
+void drop_or_park(Domain& domain, Mfn mfn) {
+    if (put_table(domain, mfn, Preempt::kYes).ok()) return;
+    arch::PvVcpu& pv = arch::current().arch.pv;
+    pv.parked_table = mfn;
+    pv.parked_domain = domain.id;
+}
+
+// ---- leaves ---------------------------------------------------------------------------------
+
+Result<> get_leaf(const Domain& table_owner, DomId owner, Entry e) {
+    if (!e.present()) return {};
+    const Mfn mfn = e.mfn();
+    PageInfo* page = page_info(mfn);
+    if (page && page->get(owner)) {
+        if (!e.writable()) return {};
+        if (!page->has(PageInfo::kReadOnly) && page->get_writable_type()) return {};
+        page->put();
+        return Errno::kEINVAL;
+    }
+    if (boot::is_ram(mfn)) return Errno::kEINVAL;
+    // Device memory has no references: it is never freed.
+    if (!arch::may_map_device_frame(table_owner, mfn)) return Errno::kEPERM;
+    return {};
+}
+
+void put_leaf(Entry e) {
+    if (!e.present()) return;
+    PageInfo* page = page_info(e.mfn());
+    if (!page || !boot::is_ram(e.mfn())) return;
+    if (e.writable()) page->put_simple_type();
+    page->put();
+}
+
+// ---- one entry of a live table --------------------------------------------------------------
+
+namespace {
+
+/// Writes `wanted` over `old`; with `preserve_ad` the processor may set A and D meanwhile, and
+/// they are carried over. False: the entry is no longer `old`, look again.
+bool exchange(Entry* slot, Entry old, Entry& wanted, bool preserve_ad) {
+    constexpr uint64_t kAd = Entry::kAccessed | Entry::kDirty;
+    auto* word = reinterpret_cast<uint64_t*>(slot);
+    uint64_t expected = old.raw();
+    const uint64_t keep = preserve_ad ? kAd : 0;
+    for (;;) {
+        const Entry now(wanted.raw() | (expected & keep));
+        if (__atomic_compare_exchange_n(word, &expected, now.raw(), false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED)) {
+            wanted = now;
+            return true;
+        }
+        if ((expected ^ old.raw()) & ~kAd) return false;
+    }
+}
+
+Result<> replace_leaf(Domain& table_owner, DomId frame_owner, Entry* slot, Entry wanted,
+                      bool preserve_ad) {
+    for (;;) {
+        const Entry old = read_entry(slot);
+        wanted = paging::adjust_guest_leaf(wanted);
+        // Same frame, same access: only flags change, and no reference does.
+        constexpr uint64_t kMatters = Entry::kAddress | Entry::kPresent | Entry::kWrite;
+        if (old.present() && wanted.present() && !((old.raw() ^ wanted.raw()) & kMatters)) {
+            if (exchange(slot, old, wanted, preserve_ad)) return {};
+            continue;
+        }
+        TRY(get_leaf(table_owner, frame_owner, wanted));
+        if (exchange(slot, old, wanted, preserve_ad && wanted.present())) {
+            put_leaf(old);
+            return {};
+        }
+        put_leaf(wanted);
+    }
+}
+
+}  // namespace
+
+Result<> replace_entry(Domain& table_owner, DomId frame_owner, PageInfo& table, unsigned level,
+                       Entry* slot, Entry wanted, bool preserve_ad) {
+    if (level == 1) return replace_leaf(table_owner, frame_owner, slot, wanted, preserve_ad);
+    const auto index = static_cast<size_t>(slot - entries_of(table));
+    if (!is_guest_slot(level, index)) return Errno::kEINVAL;
+    // A lower table that is replaced may take long to drop; it is parked with the vCPU then, and
+    // an entry is only replaced when there is nothing parked yet.
+    const Entry old = read_entry(slot);
+    wanted = paging::adjust_guest_table(wanted);
+    constexpr uint64_t kMatters = Entry::kAddress | Entry::kPresent;
+    const bool same = old.present() && wanted.present() && !((old.raw() ^ wanted.raw()) & kMatters);
+    if (!same && wanted.present()) TRY(get_lower(table_owner, level, wanted, Preempt::kYes));
+    if (same && (wanted.raw() & kTableRefused)) return Errno::kEINVAL;
+    // Under the paging lock nobody but the processor writes here, and it only sets A.
+    Entry written = wanted;
+    while (!exchange(slot, old, written, preserve_ad && wanted.present())) written = wanted;
+    if (same || !old.present()) return {};
+    drop_or_park(table_owner, old.mfn());
+    return {};
+}
+
+Result<> finish_parked(Vcpu& vcpu) {
+    Mfn& parked = vcpu.arch.pv.parked_table;
+    if (parked == kInvalidMfn) return {};
+    // A control domain may have unpinned another domain's table: that domain cannot be gone, since
+    // the table still holds its frames.
+    DomainRef owner = TRY(Domain::find(vcpu.arch.pv.parked_domain));
+    LockGuard guard(owner->arch.paging_lock);
+    TRY(put_table(*owner, parked, Preempt::kYes));
+    parked = kInvalidMfn;
+    return {};
+}
+
+Result<> force_release(Domain& domain, PageInfo& page) {
+    uint64_t word = page.type.load();
+    if (word & PageInfo::kPinned) {
+        page.type.fetch_and(~PageInfo::kPinned);
+        const Result<> result = put_table(domain, mfn_of(page), Preempt::kYes);
+        if (!result.ok()) {
+            page.type.fetch_or(PageInfo::kPinned);  // so that the next round finds it again
+            return result.error();
+        }
+        word = page.type.load();
+    }
+    // Interrupted while it was checked: nobody holds that reference, and it has no general one.
+    // (A table dropped in part belongs to the table, pin or vCPU that drops it.)
+    if ((word & PageInfo::kPartial) && !(word & PageInfo::kDropping)) {
+        const Result<> result = put_table_type(domain, page, Preempt::kYes);
+        if (!result.ok()) {
+            // Half dropped now, and still nobody's: the next round is to find it again.
+            page.type.fetch_and(~PageInfo::kDropping);
+            return result.error();
+        }
+    }
+    return {};
+}
+
+}  // namespace hv::pv

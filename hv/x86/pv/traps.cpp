@@ -1,0 +1,218 @@
+#include "hv/x86/pv/traps.hpp"
+
+#include <span>
+
+#include "arch/cpu.hpp"
+#include "arch/guest_memory.hpp"
+#include "hv/console/log.hpp"
+#include "hv/domain/domain.hpp"
+#include "hv/x86/cpu/bits.hpp"
+#include "hv/x86/cpu/cpu_info.hpp"
+#include "hv/x86/cpu/fpu.hpp"
+#include "hv/x86/cpu/msr.hpp"
+#include "hv/x86/paging/entry.hpp"
+#include "hv/x86/paging/layout.hpp"
+#include "hv/x86/pv/debug_registers.hpp"
+#include "hv/x86/pv/descriptor.hpp"
+#include "hv/x86/pv/mmu.hpp"
+#include "hv/x86/pv/privileged.hpp"
+#include "hv/x86/pv/pte_write.hpp"
+#include "hv/x86/pv/trap_entry.hpp"
+
+namespace hv::pv {
+namespace {
+
+using arch::Registers;
+
+constexpr uint64_t kErrorPresent = 1, kErrorWrite = 2, kErrorUser = 4;
+constexpr uint64_t kErrorIdt = 2;  // of #GP: the selector names an IDT entry
+
+/// What a handler does not inherit from the code it interrupts.
+constexpr uint64_t kFlagsCleared =
+    eflags::kTf | eflags::kRf | 1 << 14 /* NT */ | 1 << 17 /* VM */ | 1 << 18 /* AC */;
+
+struct Bounce {
+    uint64_t handler;
+    bool masks_events;
+    bool has_error = false;
+    uint32_t error = 0;
+    bool failsafe = false;
+};
+
+uint16_t selector_ds() {
+    uint16_t s;
+    asm volatile("mov %%ds, %0" : "=r"(s));
+    return s;
+}
+uint16_t selector_es() {
+    uint16_t s;
+    asm volatile("mov %%es, %0" : "=r"(s));
+    return s;
+}
+uint16_t selector_fs() {
+    uint16_t s;
+    asm volatile("mov %%fs, %0" : "=r"(s));
+    return s;
+}
+uint16_t selector_gs() {
+    uint16_t s;
+    asm volatile("mov %%gs, %0" : "=r"(s));
+    return s;
+}
+
+/// Puts the frame on the guest kernel's stack and lets the vCPU continue at the handler.
+void bounce(const Bounce& b) {
+    Vcpu& vcpu = arch::current();
+    Registers& regs = cpu::guest_registers();
+    arch::PvVcpu& pv = vcpu.arch.pv;
+    if (!b.handler) return vcpu.domain->crash("no handler is registered for what happened");
+    const bool from_kernel = pv.kernel_mode;
+    uint64_t sp = regs.rsp;
+    if (!from_kernel) {
+        toggle_mode(vcpu);
+        sp = pv.kernel_sp;
+    }
+    vcpu_info* info = vcpu.info.load(std::memory_order_relaxed);
+    const uint8_t mask = info->evtchn_upcall_mask;
+
+    // rcx r11 [ds es fs gs] [error] rip cs|mask rflags rsp ss
+    uint64_t frame[12];
+    unsigned n = 0;
+    frame[n++] = regs.rcx;
+    frame[n++] = regs.r11;
+    if (b.failsafe) {
+        frame[n++] = selector_ds();
+        frame[n++] = selector_es();
+        frame[n++] = selector_fs();
+        frame[n++] = selector_gs();
+    }
+    if (b.has_error) frame[n++] = b.error;
+    frame[n++] = regs.rip;
+    // The guest's kernel really runs in ring 3, but is to see itself in ring 0.
+    frame[n++] = (from_kernel ? regs.cs & ~3u : regs.cs) | uint64_t{mask} << 32;
+    frame[n++] = (regs.rflags & ~eflags::kIf) | (mask ? 0 : eflags::kIf);
+    frame[n++] = regs.rsp;
+    frame[n++] = regs.ss;
+
+    sp = (sp & ~uint64_t{15}) - n * sizeof(uint64_t);
+    if (!arch::copy_to_guest(sp, frame, n * sizeof(uint64_t)).ok())
+        return vcpu.domain->crash("its kernel stack cannot be written for an exception frame");
+
+    if (b.masks_events) info->evtchn_upcall_mask = 1;
+    regs.rsp = sp;
+    regs.ss = SEL_GUEST_SS;
+    regs.cs = SEL_GUEST_CS64;
+    regs.rip = b.handler;
+    regs.rflags &= ~kFlagsCleared;
+    regs.entry_vector = VECTOR_SYSCALL;  // rcx and r11 are in the frame: leave by SYSRET
+}
+
+void inject(uint8_t vector, bool has_error, uint32_t error) {
+    const trap_info& t = arch::current().arch.pv.traps[vector];
+    bounce({.handler = t.address,
+            .masks_events = static_cast<bool>(t.flags & 4),
+            .has_error = has_error,
+            .error = error});
+}
+
+bool has_error_code(uint8_t vector) {
+    return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21;
+}
+
+void page_fault(Registers& regs) {
+    const uint64_t address = cpu::read_cr2();
+    const uint32_t error = regs.error_code;
+    const bool kernel = arch::current().arch.pv.kernel_mode;
+    if (!(error & kErrorUser) && fault_in_ldt(address)) return;
+    if (kernel && (error & (kErrorPresent | kErrorWrite)) == (kErrorPresent | kErrorWrite) &&
+        paging::is_guest_address(address) && emulate_pte_write(regs, address))
+        return;
+    // Ring 3 holds both, so the processor cannot tell the guest's kernel from its user.
+    inject_page_fault(address, kernel ? error & ~kErrorUser : error | kErrorUser);
+}
+
+/// `int n`, which only reaches the guest's table by way of #GP; its DPL decides.
+bool software_interrupt(Registers& regs) {
+    if (!(regs.error_code & kErrorIdt) || (regs.error_code & 1)) return false;
+    const auto vector = static_cast<uint8_t>(regs.error_code >> 3);
+    arch::PvVcpu& pv = arch::current().arch.pv;
+    const unsigned ring = pv.kernel_mode ? 1 : 3;
+    if ((pv.traps[vector].flags & 3) < ring || !pv.traps[vector].address) return false;
+    regs.rip += 2;
+    inject(vector, false, 0);
+    return true;
+}
+
+void device_not_available() {
+    // TS is the guest's wish (fpu_taskswitch); the state itself is always loaded. Delivering
+    // clears it, as the ABI has it.
+    arch::fpu::set_guest_ts(arch::current(), false);
+    inject(7, false, 0);
+}
+
+void debug_exception() {
+    uint64_t dr6;
+    asm volatile("mov %%dr6, %0" : "=r"(dr6));
+    note_debug_status(arch::current(), dr6);
+    inject(1, false, 0);
+}
+
+}  // namespace
+
+void inject_trap(uint8_t vector) { inject(vector, false, 0); }
+void inject_trap(uint8_t vector, uint32_t error_code) { inject(vector, true, error_code); }
+
+void inject_page_fault(uint64_t cr2, uint32_t error_code) {
+    Vcpu& vcpu = arch::current();
+    vcpu.arch.pv.cr2_guest = cr2;
+    vcpu.info.load(std::memory_order_relaxed)->arch.cr2 = cr2;
+    inject(14, true, error_code);
+}
+
+void inject_failsafe() {
+    const arch::PvVcpu& pv = arch::current().arch.pv;
+    bounce({.handler = pv.failsafe_callback,
+            .masks_events = pv.failsafe_masks_events,
+            .failsafe = true});
+}
+
+void inject_syscall() {
+    const arch::PvVcpu& pv = arch::current().arch.pv;
+    bounce({.handler = pv.syscall_callback, .masks_events = pv.syscall_masks_events});
+}
+
+void deliver_events() {
+    Vcpu& vcpu = arch::current();
+    const vcpu_info* info = vcpu.info.load(std::memory_order_relaxed);
+    if (!info || !info->evtchn_upcall_pending || info->evtchn_upcall_mask) return;
+    if (arch::is_idle(vcpu) || !vcpu.arch.pv.event_callback) return;
+    bounce({.handler = vcpu.arch.pv.event_callback, .masks_events = true});
+}
+
+bool in_guest_context() { return !arch::is_idle(arch::current()); }
+
+bool fix_hypervisor_fault(uint64_t address, uint32_t) {
+    return in_guest_context() && fault_in_ldt(address);
+}
+
+void guest_exception(Registers& regs) {
+    const auto vector = static_cast<uint8_t>(regs.entry_vector);
+    switch (vector) {
+    case 1:
+        return debug_exception();
+    case 6:
+        if (emulate_invalid_opcode(regs)) return;
+        return inject(vector, false, 0);
+    case 7:
+        return device_not_available();
+    case 13:
+        if (software_interrupt(regs) || emulate_privileged(regs)) return;
+        return inject(vector, true, regs.error_code);
+    case 14:
+        return page_fault(regs);
+    default:
+        return inject(vector, has_error_code(vector), regs.error_code);
+    }
+}
+
+}  // namespace hv::pv
