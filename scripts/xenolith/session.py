@@ -1,10 +1,12 @@
 """A running machine: its console, and a second serial port that Domain 0 takes commands from."""
 
 import base64
+import ctypes
 import os
 import re
 import secrets
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +19,15 @@ from .qemu import Machine
 BOOT_SECONDS = 300
 # All limits of time are for an idle machine with two cores; on a busy one they may be stretched.
 PATIENCE = float(os.environ.get("XENOLITH_PATIENCE", "1"))
+
+
+_libc = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """In QEMU's process: however this program ends, no machine is left running."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Timeout(Exception):
@@ -86,7 +97,8 @@ class Session:
         self.echo = False  # show the console on standard error while booting
         self._seen = b""
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE, pass_fds=pass_on, start_new_session=True)
+                                        stderr=subprocess.PIPE, pass_fds=pass_on, start_new_session=True,
+                                        preexec_fn=_die_with_parent)
         for channel in filter(None, (self.console, self.control)):
             channel.theirs.close()
 

@@ -1,6 +1,7 @@
 """`./xenolith test`: lint, unit tests, tiny guests, and systems, in this order."""
 
 import collections
+import os
 import re
 import subprocess
 import time
@@ -56,7 +57,7 @@ def _unit(_options, _image) -> dict[str, int]:
         ui.error(e.line())
         print(f"FAIL  unit build  {time.monotonic() - start:.1f} s", flush=True)
         return {"passed": 0, "failed": 1}
-    p = subprocess.Popen(["ctest", "--preset", "host", "--output-on-failure"], cwd=paths.ROOT,
+    p = subprocess.Popen(["ctest", "--preset", "host", "--output-on-failure", "-j", str(os.cpu_count() or 1)], cwd=paths.ROOT,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     counts, other = collections.Counter(passed=0, failed=0), []
     with p:

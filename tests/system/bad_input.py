@@ -11,9 +11,9 @@ from pathlib import Path
 
 from framework import LOGS, Failed, Hypervisor, Report, expect
 from xenolith import paths
-from xenolith.session import Session
+from xenolith.session import PATIENCE, Session
 
-SECONDS = 60
+SECONDS = 120 * PATIENCE
 # A panic, in stock Xen's words; and Domain 0's kernel at work, which must not come to be.
 PANIC = re.compile(r"Panic on CPU|panic|\(XEN\) .*(refus|cannot|error|too little|not enough)", re.I)
 STARTED = "xenolith: Domain 0 is up"
