@@ -9,6 +9,7 @@
 #include "arch/time.hpp"
 #include "boot/options.hpp"
 #include "boot/smp.hpp"
+#include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/handlers.hpp"
@@ -30,7 +31,12 @@ Outcome initialise(Vcpu& vcpu, GuestIn<vcpu_guest_context> arg) {
     TRY(arg.load_many({context.get(), 1}));
     LockGuard guard(vcpu.domain->life_lock);
     if (vcpu.initialised) return Errno::kEEXIST;
-    TRY(arch::set_vcpu_context(vcpu, *context));
+    const Result<> set = arch::set_vcpu_context(vcpu, *context);
+    if (!set.ok()) {
+        guest_log(LogLevel::kWarning, "vCPU {}: its first registers are refused, error {}", vcpu.id,
+                  set.error());
+        return set;
+    }
     vcpu.initialised = true;
     return {};
 }

@@ -57,6 +57,9 @@ CpuMask cpus_not_flushed_since(const CpuMask& cpus, uint32_t stamp);
 /// Invalidates caches on this CPU (WBINVD) or on all.
 void flush_cache();
 
+/// Logs the registers and the top of the stack of the guest that is current (it is dying).
+void log_guest_state();
+
 [[noreturn]] void machine_restart();
 [[noreturn]] void machine_halt();
 /// Asks ACPI to power off (only after a Domain 0 told how, or with the tables' \_S5 unknown: halt).

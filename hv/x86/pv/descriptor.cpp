@@ -70,9 +70,8 @@ Result<> check_descriptor_page(Mfn mfn) {
 }
 
 Result<> create_window(Vcpu& vcpu) {
-    Mfn& l3 = vcpu.domain->arch.perdomain_l3;
+    const Mfn l3 = vcpu.domain->arch.perdomain_l3;
     const uint64_t linear = paging::gdt_address(vcpu.id.raw());
-    if (l3 == kInvalidMfn) l3 = TRY(memory::alloc_frames(0));
     Entry* l2 =
         TRY(lower_table(arch::mfn_to_virt<Entry>(l3)[paging::index_of(linear, 3)]));
     TRY(lower_table(l2[paging::index_of(linear, 2)]));

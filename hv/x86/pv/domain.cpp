@@ -19,6 +19,8 @@ namespace hv::arch {
 
 Result<> init_domain(Domain& domain, const DomainConfig& config) {
     domain.arch.isolate_page_tables = pv::isolation::wanted(domain);
+    // Before the first L4 table is checked, which is when it learns of the window.
+    domain.arch.perdomain_l3 = TRY(memory::alloc_frames(0));
     TRY(cpu_policy::init_domain(domain));
     if (config.hardware) TRY(irq::create_pirqs(domain));
     return {};
@@ -151,6 +153,7 @@ Result<> set_vcpu_context(Vcpu& vcpu, const vcpu_guest_context& c) {
     TRY(set_tables(vcpu, c));
 
     set_registers(vcpu.arch.regs, c.user_regs);
+    pv.iopl = static_cast<uint32_t>(c.user_regs.rflags >> 12 & 3);
     pv.kernel_mode = c.flags & VGCF_in_kernel;
     if (pv.user_table == kInvalidMfn) pv.kernel_mode = true;
     if (c.flags & VGCF_i387_valid) TRY(fpu::set_legacy(vcpu, &c.fpu_ctxt));

@@ -143,7 +143,9 @@ Outcome do_mmu_update(uint64_t requests, uint64_t count, uint64_t done_address, 
             }
             result = apply(*owners, cursor, *request);
             if (!result.ok()) break;
-            if (arch::current().arch.pv.parked_table != kInvalidMfn && i + 1 < count) {
+            // What was left half dropped is finished before the guest sees the call return: it may use
+        // the frames as something else right away.
+        if (arch::current().arch.pv.parked_table != kInvalidMfn) {
                 ++i;
                 result = Errno::kERESTART;
                 break;
@@ -161,6 +163,8 @@ namespace {
 Outcome update_va(uint64_t linear, uint64_t value, uint64_t flags, DomainRef frames) {
     Vcpu& vcpu = arch::current();
     Domain& domain = *vcpu.domain;
+    if (const Result<> parked = finish_parked(vcpu); !parked.ok())
+        return continue_with({linear, value, flags});
     Result<> result = Errno::kEINVAL;
     {
         LockGuard guard(domain.arch.paging_lock);

@@ -169,7 +169,9 @@ Outcome do_mmuext_op(uint64_t operations, uint64_t count, uint64_t done_address,
         }
         result = apply(**owner, *op);
         if (!result.ok()) break;
-        if (arch::current().arch.pv.parked_table != kInvalidMfn && i + 1 < count) {
+        // What was left half dropped is finished before the guest sees the call return: it may use
+        // the frames as something else right away.
+        if (arch::current().arch.pv.parked_table != kInvalidMfn) {
             ++i;
             result = Errno::kERESTART;
             break;
