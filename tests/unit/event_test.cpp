@@ -283,6 +283,22 @@ TEST_F(EventTest, HostVirqGoesToDomain0) {
     EXPECT_EQ(consume(host), Ports{port.raw()});
 }
 
+TEST_F(EventTest, HostVirqCanBeHandledElsewhere) {
+    Port port;
+    run(guest);
+    ASSERT_EQ(bind_virq(VIRQ_DOM_EXC, 0, port), kNoError);
+    EXPECT_EQ(event::set_host_virq_handler(VIRQ_TIMER, guest).error(), Errno::kEINVAL);
+    EXPECT_EQ(event::set_host_virq_handler(NR_VIRQS, guest).error(), Errno::kEINVAL);
+    ASSERT_TRUE(event::set_host_virq_handler(VIRQ_DOM_EXC, guest).ok());
+    event::send_host_virq(VIRQ_DOM_EXC);
+    EXPECT_EQ(consume(guest), Ports{port.raw()});
+    run(host);
+    ASSERT_EQ(bind_virq(VIRQ_DOM_EXC, 0, port), kNoError);
+    kill(guest);
+    event::send_host_virq(VIRQ_DOM_EXC);
+    EXPECT_EQ(consume(host), Ports{port.raw()}) << "back to Domain 0";
+}
+
 TEST_F(EventTest, PirqIsBoundUndoneAndHeard) {
     Port port, again;
     run(host);

@@ -572,6 +572,123 @@ TEST_F(GrantTest, VersionTwoKeepsMarksInTheStatusFrames) {
     EXPECT_EQ(status[20], 0);
 }
 
+TEST_F(GrantTest, TransitiveGrantIsFollowedOneStep) {
+    Domain& middle = create(2);
+    for (Domain* domain : {&guest, &middle}) {
+        run(*domain);
+        gnttab_set_version set{2};
+        ASSERT_EQ(ops(GNTTABOP_set_version, &set, 1), 0);
+    }
+    // The guest grants to the middle, and the middle passes it on to the backend.
+    Mfn frame = frame_of(guest), mine = frame_of(backend);
+    grant_v2(guest, 20, 2, frame);
+    auto pass_on = [&](Domain& domain, uint32_t ref, domid_t to, domid_t via, uint32_t via_ref) {
+        grant_entry_v2& e = domain.grants->entry_v2(ref);
+        e.transitive.trans_domid = via;
+        e.transitive.gref = via_ref;
+        e.hdr.domid = to;
+        e.hdr.flags = GTF_transitive;
+    };
+    pass_on(middle, 30, 0, 1, 20);
+    strcpy(bytes(frame), "xenolith");
+    run(backend);
+    auto c = copy_of(true, 2, 30, false, DOMID_SELF, mine.raw(), 9);
+    EXPECT_EQ(copy(c), GNTST_okay);
+    EXPECT_STREQ(bytes(mine), "xenolith");
+    EXPECT_EQ(guest.grants->status_v2(20) | middle.grants->status_v2(30), 0);
+    EXPECT_EQ(page_info(frame)->ref_count(), 1u);
+
+    auto direct = copy_of(true, 1, 20, false, DOMID_SELF, mine.raw(), 9);
+    EXPECT_EQ(copy(direct), GNTST_general_error) << "only by way of the middle";
+    auto m = map_of(0x5000, 2, 30);
+    EXPECT_EQ(map(m), GNTST_general_error) << "cannot be mapped";
+    pass_on(middle, 30, 0, 2, 31);
+    EXPECT_EQ(copy(c), GNTST_general_error) << "leads back to itself";
+    pass_on(middle, 30, 0, 9, 31);
+    EXPECT_EQ(copy(c), GNTST_general_error) << "leads nowhere";
+    pass_on(middle, 30, 0, 1, 21);
+    pass_on(guest, 21, 2, 0, 8);
+    EXPECT_EQ(copy(c), GNTST_general_error) << "two steps";
+    EXPECT_EQ(middle.grants->status_v2(30), 0);
+    EXPECT_FALSE(middle.grants->active(30).pinned());
+}
+
+TEST_F(GrantTest, TransferGivesAFrameAway) {
+    Mfn gift = frame_of(backend);
+    strcpy(bytes(gift), "gift");
+    auto expect = [&](domid_t from) {
+        entry(guest, 8).domid = from;
+        entry(guest, 8).frame = 0x77;
+        entry(guest, 8).flags = GTF_accept_transfer;
+    };
+    auto transfer = [&](Mfn mfn, domid_t to, uint32_t ref) {
+        gnttab_transfer arg{mfn.raw(), to, ref, 77};
+        EXPECT_EQ(ops(GNTTABOP_transfer, &arg, 1), 0);
+        return int{arg.status};
+    };
+    expect(0);
+    EXPECT_EQ(transfer(gift, 1, 8), GNTST_okay);
+    EXPECT_EQ(entry(guest, 8).flags,
+              GTF_accept_transfer | GTF_transfer_committed | GTF_transfer_completed);
+    EXPECT_EQ(entry(guest, 8).frame, gift.raw());
+    EXPECT_TRUE(page_info(gift)->owned_by(guest.id));
+    EXPECT_EQ(machine_.m2p[gift.raw()], 0x77u);
+    EXPECT_STREQ(bytes(gift), "gift");
+    EXPECT_EQ(machine_.flushes, 1u);
+
+    EXPECT_EQ(transfer(gift, 1, 8), GNTST_bad_page) << "no longer its own";
+    EXPECT_EQ(transfer(kInvalidMfn, 1, 8), GNTST_bad_page);
+    Mfn used = frame_of(backend);
+    page_info(used)->get_again();
+    EXPECT_EQ(transfer(used, 1, 8), GNTST_bad_page) << "mapped somewhere";
+    page_info(used)->put();
+    // From here on the frame is lost, but to nobody.
+    size_t before = machine_.frames_in_use;
+    EXPECT_EQ(transfer(used, 1, 8), GNTST_general_error) << "the entry has been served";
+    EXPECT_EQ(transfer(frame_of(backend), 1, 4000), GNTST_general_error);
+    EXPECT_EQ(transfer(frame_of(backend), 9, 8), GNTST_bad_domain);
+    expect(2);
+    EXPECT_EQ(transfer(frame_of(backend), 1, 8), GNTST_general_error) << "expected of another";
+    EXPECT_EQ(entry(guest, 8).flags, GTF_accept_transfer);
+    expect(0);
+    guest.dying = Dying::kDying;
+    EXPECT_EQ(transfer(frame_of(backend), 1, 8), GNTST_general_error);
+    EXPECT_EQ(entry(guest, 8).flags, GTF_accept_transfer) << "no longer committed";
+    guest.dying = Dying::kAlive;
+    EXPECT_EQ(machine_.frames_in_use, before - 1);
+}
+
+TEST_F(GrantTest, CacheFlushReachesWhatTheCallerMayUse) {
+    Mfn mine = frame_of(backend), theirs = frame_of(guest);
+    auto flush = [&](Mfn mfn, uint16_t offset, uint16_t length, uint32_t operation) {
+        gnttab_cache_flush arg{};
+        arg.a.dev_bus_addr = address_of(mfn);
+        arg.offset = offset;
+        arg.length = length;
+        arg.op = operation;
+        return ops(GNTTABOP_cache_flush, &arg, 1);
+    };
+    constexpr uint32_t kBoth = GNTTAB_CACHE_CLEAN | GNTTAB_CACHE_INVAL;
+    EXPECT_EQ(flush(mine, 64, 128, kBoth), 0);
+    EXPECT_EQ(machine_.flushed_lines.back(), std::pair(address_of(mine) + 64, size_t{128}));
+    EXPECT_EQ(flush(mine, 0, 4096, GNTTAB_CACHE_CLEAN), 0);
+    EXPECT_EQ(flush(mine, 1, 4096, GNTTAB_CACHE_CLEAN), error(Errno::kEINVAL));
+    EXPECT_EQ(flush(mine, 4096, 0, GNTTAB_CACHE_CLEAN), error(Errno::kEINVAL));
+    EXPECT_EQ(flush(mine, 0, 64, 4), error(Errno::kEINVAL));
+    EXPECT_EQ(flush(mine, 0, 64, GNTTAB_CACHE_INVAL), error(Errno::kEOPNOTSUPP));
+    EXPECT_EQ(flush(mine, 0, 0, GNTTAB_CACHE_CLEAN), 0);
+    EXPECT_EQ(flush(theirs, 0, 64, kBoth), error(Errno::kEINVAL)) << "not granted";
+    EXPECT_EQ(flush(kInvalidMfn, 0, 64, kBoth), error(Errno::kEINVAL));
+    EXPECT_EQ(flush(Mfn{machine_.free_list.back()}, 0, 64, kBoth), error(Errno::kEPERM));
+    grant(guest, 8, 0, theirs);
+    EXPECT_EQ(flush(theirs, 0, 64, kBoth), error(Errno::kEINVAL)) << "granted, not in use";
+    auto m = map_of(0x5000, 1, 8);
+    ASSERT_EQ(map(m), GNTST_okay);
+    EXPECT_EQ(flush(theirs, 0, 64, kBoth), 0);
+    EXPECT_EQ(page_info(theirs)->ref_count(), 2u);
+    EXPECT_EQ(machine_.flushed_lines.size(), 3u);
+}
+
 TEST_F(GrantTest, SwapExchangesIdleEntries) {
     Mfn a = frame_of(guest), b = frame_of(guest);
     grant(guest, 8, 0, a);

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "arch/cache.hpp"
 #include "arch/cpu.hpp"
 #include "arch/guest_memory.hpp"
 #include "arch/irq.hpp"
@@ -63,6 +64,8 @@ struct FakeMachine {
     std::map<uint64_t, Pte> ptes;  ///< grant mappings by host address
     std::vector<std::pair<uint64_t, Pte>> ptes_since_flush;
     bool refuse_map = false;
+    std::vector<std::pair<uint64_t, size_t>> flushed_lines;  ///< machine address, bytes
+    std::map<uint64_t, uint64_t> m2p;
     std::map<uint32_t, uint32_t> bound_pirqs;  ///< pirq -> vCPU
     std::set<uint32_t> refused_pirqs;
     std::vector<std::string> log;
@@ -90,7 +93,9 @@ void flush_tlb(const CpuMask&) {
     machine->ptes_since_flush.clear();
 }
 void flush_cache() {}
-void flush_cache_range(const void*, size_t) {}
+void flush_cache_lines(const void* from, size_t bytes) {
+    machine->flushed_lines.emplace_back(reinterpret_cast<uintptr_t>(from) - kDirectMap, bytes);
+}
 uint32_t tlb_flush_stamp() { return 1; }
 CpuMask cpus_not_flushed_since(const CpuMask&, uint32_t) { return {}; }
 
@@ -143,7 +148,7 @@ void pirq_set_vcpu(Domain&, Pirq pirq, Vcpu& vcpu) {
 }
 void pirq_unmasked(Domain&, Pirq) {}
 
-void set_m2p(Mfn, uint64_t) {}
+void set_m2p(Mfn mfn, uint64_t pfn) { machine->m2p[mfn.raw()] = pfn; }
 void clear_page(Mfn mfn) { memset(mfn_to_virt(mfn), 0, kPageSize); }
 }  // namespace arch
 
