@@ -15,7 +15,7 @@ void init();
 void start_correction();
 
 /// Compares the TSCs of two CPUs for a moment: the CPU that has come up calls the first, the one
-/// that waits for it the second, at about the same time. A CPU that does not show up within 10 ms
+/// that waits for it the second, at about the same time. A CPU that does not show up within 100 ms
 /// is not waited for. Without all CPUs compared, guests are not told that TSCs are in step.
 void compare_tsc_as_newcomer(CpuId cpu);
 void compare_tsc_with(CpuId newcomer);

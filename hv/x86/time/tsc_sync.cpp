@@ -15,7 +15,7 @@
 namespace hv::time {
 namespace {
 
-constexpr Nanoseconds kPatience = 10 * kMillisecond;
+constexpr Nanoseconds kPatience = 100 * kMillisecond;
 constexpr Nanoseconds kComparison = kMillisecond;
 
 enum class Side : uint8_t { kWaiting, kNewcomer };
@@ -72,10 +72,12 @@ void compare_tsc_with(CpuId newcomer) {
     const uint64_t warp = meeting.worst;
     meeting.present = meeting.left = 0;
     meeting.last = meeting.worst = 0;
-    if (compared && warp == 0)
-        in_step.fetch_add(1);
-    else
+    if (!compared)
+        log(LogLevel::kWarning, "CPU {} was too slow to compare its TSC", newcomer);
+    else if (warp)
         log(LogLevel::kWarning, "TSC of CPU {} is out of step by {} ticks", newcomer, warp);
+    else
+        in_step.fetch_add(1);
 }
 
 bool tsc_is_stable() {
