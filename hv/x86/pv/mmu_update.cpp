@@ -92,6 +92,7 @@ Result<> apply(Owners& owners, TableCursor& cursor, const mmu_update& request) {
     const uint64_t address = request.ptr & ~uint64_t{7};
     switch (command) {
     case MMU_NORMAL_PT_UPDATE:
+    case MMU_PT_UPDATE_NO_TRANSLATE:  // a PV guest's entries hold machine frames in any case
         return update_entry(owners, cursor, address, request.val, false);
     case MMU_PT_UPDATE_PRESERVE_AD:
         return update_entry(owners, cursor, address, request.val, true);
