@@ -29,7 +29,8 @@ BOOT_LINE = "console=com1 com1=115200,8n1 dom0_mem=128M guest_loglvl=all spec-ct
 BOOT_SECONDS = 60   # from QEMU's start to the first test
 TEST_SECONDS = 30   # for one test
 TAIL_LINES = 15     # of the console, shown for a boot that failed
-CRASHED = r"(?i)dom(ain )?\s?0 crashed"
+# Each hypervisor says it in its own words.
+CRASHED = r"(?i)dom(ain )?\s?0 (crashed|has shut down \(crash\))"
 
 
 class Test:

@@ -123,14 +123,14 @@ TEST(sched_shutdown_refuses, "SCHEDOP_shutdown and remote_shutdown: bad pointers
 }
 
 TEST(shutdown_poweroff, "SCHEDOP_shutdown poweroff of Domain 0: the machine halts",
-     "ends=(?i)dom(ain )?0 halted") {
+     "ends=(?i)dom(ain )?0 (halted|has shut down .power-off.)") {
     announce_end();
     sched_shutdown_t request = {.reason = SHUTDOWN_poweroff};
     sched_op(SCHEDOP_shutdown, &request);
 }
 
 TEST(shutdown_reboot, "SCHEDOP_shutdown reboot of Domain 0: the machine restarts",
-     "ends=(?i)dom(ain )?0 shutdown: rebooting") {
+     "ends=(?i)dom(ain )?0 (shutdown: rebooting|has shut down .reboot.)") {
     announce_end();
     sched_shutdown_t request = {.reason = SHUTDOWN_reboot};
     sched_op(SCHEDOP_shutdown, &request);
@@ -143,7 +143,7 @@ TEST(shutdown_crash, "SCHEDOP_shutdown crash of Domain 0: said so on the console
 }
 
 TEST(shutdown_watchdog_fires, "SCHEDOP_watchdog runs out: the domain is ended",
-     "ends=(?i)(watchdog|dom(ain )?0 (watchdog )?(crashed|shutdown))") {
+     "ends=(?i)(watchdog|dom(ain )?0 (watchdog )?(crashed|shutdown|has shut down))") {
     announce_end();
     sched_watchdog_t watchdog = {.id = 0, .timeout = 1};
     sched_op(SCHEDOP_watchdog, &watchdog);

@@ -9,14 +9,29 @@ namespace guest {
 
 namespace {
 
-/// Domains that the running test has made and not yet destroyed.
-domid_t living[16];
-unsigned living_count;
+/// A domain that the running test has made and not yet destroyed, and what Domain 0 maps of it
+/// (entries 0 to `mapped` of the window). Kept here as a failed check leaves the test at once.
+struct Record {
+    domid_t id;
+    Window window;
+    unsigned mapped;
+};
+Record records[16];
+unsigned record_count;
+
+Record& record_of(domid_t id) {
+    for (unsigned i = 0; i < record_count; ++i)
+        if (records[i].id == id) return records[i];
+    fail("domain %u has no record", id);
+}
 
 /// A failed test leaves its domains behind; they must not disturb the next one.
 void destroy_leftovers() {
-    while (living_count) {
-        xen_domctl_t op = domctl_of(XEN_DOMCTL_destroydomain, living[--living_count]);
+    while (record_count) {
+        Record& record = records[--record_count];
+        for (unsigned i = 0; i < record.mapped; ++i) record.window.map(i, 0);
+        mmuext(MMUEXT_TLB_FLUSH_LOCAL);
+        xen_domctl_t op = domctl_of(XEN_DOMCTL_destroydomain, record.id);
         while (domctl(&op) == -kEAGAIN) {
         }
     }
@@ -72,7 +87,7 @@ domid_t create_domain() {
     op.u.createdomain.handle[0] = 0x42;
     CHECK_EQ(domctl(&op), 0);
     after_failure = destroy_leftovers;
-    if (living_count < 16) living[living_count++] = op.domain;
+    if (record_count < 16) records[record_count++] = {.id = op.domain};
     return op.domain;
 }
 
@@ -82,8 +97,8 @@ void destroy_domain(domid_t domain) {
     while ((rc = domctl(&op)) == -kEAGAIN) {
     }
     CHECK_EQ(rc, 0);
-    for (unsigned i = 0; i < living_count; ++i)
-        if (living[i] == domain) living[i] = living[--living_count];
+    for (unsigned i = 0; i < record_count; ++i)
+        if (records[i].id == domain) records[i] = records[--record_count];
     xen_domctl_t info = domctl_of(XEN_DOMCTL_getdomaininfo, domain);
     CHECK(wait_for([&] { return domctl(&info) != 0 || info.domain != domain; }));
 }
@@ -95,6 +110,7 @@ void set_max_memory(domid_t domain, uint64_t pages) {
 }
 
 Child::Child() : id_(create_domain()), window_(open_window()) {
+    record_of(id_).window = window_;
     xen_domctl_t vcpus = domctl_of(XEN_DOMCTL_max_vcpus, id_);
     vcpus.u.max_vcpus.max = 1;
     CHECK_EQ(domctl(&vcpus), 0);
@@ -114,7 +130,7 @@ void Child::add_memory() {
 }
 
 void* Child::map_frame(uint64_t mfn) {
-    const unsigned index = mapped_++;
+    const unsigned index = record_of(id_).mapped++;
     mmu_update_t update = {machine_address(&window_.l1[index]), pte(mfn, kDataFlags)};
     CHECK_EQ(mmu_update(&update, 1, nullptr, id_), 0);
     return const_cast<uint64_t*>(window_.at(index));
@@ -186,11 +202,12 @@ xen_domctl_getdomaininfo_t Child::info() const {
 }
 
 void Child::forget() {
-    for (unsigned i = 0; i < mapped_; ++i) {
+    unsigned& mapped = record_of(id_).mapped;
+    for (unsigned i = 0; i < mapped; ++i) {
         CHECK_EQ(window_.map(i, 0), 0);
         CHECK_EQ(mmuext(MMUEXT_INVLPG_LOCAL, window_.va(i)), 0);
     }
-    mapped_ = 0;
+    mapped = 0;
 }
 
 void Child::destroy() {

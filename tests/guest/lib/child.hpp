@@ -88,7 +88,6 @@ class Child {
     domid_t id_;
     xen_pfn_t mfns_[kPages];
     Window window_;
-    unsigned mapped_ = 0;
     volatile Mailbox* mailbox_ = nullptr;
     shared_info_t* shared_ = nullptr;
 };
