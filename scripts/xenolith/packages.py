@@ -43,15 +43,15 @@ def need(packages: list[str]) -> None:
                           f"run 'apt-get install --no-install-recommends {' '.join(missing)}' as root")
         prefix = ["sudo"]
     ui.note(f"installing {len(missing)} Debian packages: {' '.join(missing)}")
-    _apt(prefix, "update", "-q")
+    _apt(prefix, "update", "-q", must=False)  # a third party's source that is down is no matter
     _apt(prefix, "install", "-y", "-q", "--no-install-recommends", *missing)
 
 
-def _apt(prefix: list[str], *arguments: str) -> None:
+def _apt(prefix: list[str], *arguments: str, must: bool = True) -> None:
     argv = prefix + ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", *arguments]
     # Its output would hide ours; what went wrong is said in its last lines. sudo asks on the tty.
     p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if p.returncode:
+    if p.returncode and must:
         errors = [l for l in p.stdout.splitlines() if l.startswith("E:")] or p.stdout.splitlines()[-1:]
         raise Failure(f"apt-get {arguments[0]} failed ({' '.join(errors)})",
                       "check the network, the package sources in /etc/apt and that no other apt runs")
