@@ -34,7 +34,8 @@ Result<Resource> decode(uint64_t address) {
     if ((argument.frame >> 32) || ((argument.frame + argument.nr_frames) >> 32))
         return Errno::kEINVAL;
     const Domain& self = *arch::current().domain;
-    if (argument.domid == DOMID_SELF || DomId{argument.domid} == self.id) return Errno::kEPERM;
+    // DOMID_SELF is nobody here: find() says so.
+    if (DomId{argument.domid} == self.id) return Errno::kEPERM;
     Resource resource{TRY(Domain::find(DomId{argument.domid})), argument, 0, false};
     TRY(policy::check(policy::Op::kMapForeign, self, resource.domain.get()));
 

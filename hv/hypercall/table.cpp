@@ -42,6 +42,8 @@ struct Table {
         handler[__HYPERVISOR_physdev_op] = do_physdev_op;
         handler[__HYPERVISOR_sysctl] = do_sysctl;
         handler[__HYPERVISOR_domctl] = do_domctl;
+        handler[__HYPERVISOR_nmi_op] = do_nmi_op;
+        handler[__HYPERVISOR_kexec_op] = do_kexec_op;
     }
 };
 

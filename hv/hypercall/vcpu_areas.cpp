@@ -62,7 +62,9 @@ Result<> register_vcpu_info(Vcpu& vcpu, GuestIn<vcpu_register_vcpu_info> arg) {
 
 Result<> register_runstate_area(Vcpu& vcpu, GuestIn<vcpu_register_runstate_memory_area> arg) {
     const auto request = TRY(arg.load());
-    TRY(GuestOut<vcpu_runstate_info>(request.addr.p).store(sched::runstate_of(vcpu)));
+    // Null ends it, as with the time area.
+    if (request.addr.p)
+        TRY(GuestOut<vcpu_runstate_info>(request.addr.p).store(sched::runstate_of(vcpu)));
     vcpu.runstate_guest = request.addr.p;
     return {};
 }
@@ -71,7 +73,7 @@ Result<> register_time_area(Vcpu& vcpu, GuestIn<vcpu_register_time_memory_area> 
     const auto request = TRY(arg.load());
     // Whether it can be written is seen now, while somebody can still be told.
     const GuestInOut<vcpu_time_info> area(request.addr.p);
-    TRY(area.store(TRY(area.load())));
+    if (!area.is_null()) TRY(area.store(TRY(area.load())));
     vcpu.time_guest = request.addr.p;
     write_time_now(vcpu);
     return {};

@@ -123,7 +123,11 @@ Outcome operate(uint32_t command, Vcpu& vcpu, uint64_t arg) {
         case VCPUOP_get_physid: return physical_id(vcpu, GuestOut<vcpu_get_physid>(arg));
         case VCPUOP_register_vcpu_time_memory_area:
             return register_time_area(vcpu, GuestIn<vcpu_register_time_memory_area>(arg));
-        default: return Errno::kENOSYS;  // VCPUOP_send_nmi among them
+        case VCPUOP_send_nmi:
+            if (arg) return Errno::kEINVAL;
+            arch::send_nmi(vcpu);
+            return Outcome{};
+        default: return Errno::kENOSYS;
     }
 }
 

@@ -53,6 +53,9 @@ bool relinquish_domain(Domain& domain);
 Result<> set_vcpu_context(Vcpu& vcpu, const struct vcpu_guest_context& context);
 void get_vcpu_context(Vcpu& vcpu, struct vcpu_guest_context& context);
 
+/// VCPUOP_send_nmi: the vCPU's NMI callback runs soon.
+void send_nmi(Vcpu& vcpu);
+
 /// Whether the domain may map this frame although it is not RAM (device memory).
 bool may_map_device_frame(const Domain& domain, Mfn mfn);
 bool may_use_ports(const Domain& domain, uint16_t first, unsigned count);

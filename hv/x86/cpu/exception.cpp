@@ -35,27 +35,29 @@ namespace {
 using arch::Registers;
 
 constexpr unsigned kVectorDebug = 1, kVectorNmi = 2, kVectorDoubleFault = 8, kVectorPageFault = 14,
-                   kVectorMachineCheck = 18;
+                   kVectorMachineCheck = 18, kVectorInt80 = 0x80;
 
 bool from_guest(const Registers& regs) { return regs.cs & 3; }
 
 /// IRET to the guest faulted: its frame at the top of the stack still has rip … ss, but our own
-/// frame has been pushed over the registers, which it holds in turn. Put them back; the guest's
-/// failsafe callback decides what to do about its bad frame.
+/// frame has been pushed over the registers, which it holds in turn. Put them back, and let the
+/// guest have the fault.
 [[noreturn]] void guest_iret_failed(Registers& nested) {
     Registers& guest = cpu_info().regs;
+    const auto vector = static_cast<uint8_t>(nested.entry_vector);
+    const uint32_t error = nested.error_code;
     __builtin_memmove(&guest, &nested, REG_ERROR);
     guest.error_code = 0;
-    guest.entry_vector = nested.entry_vector;
-    if (pv::in_guest_context()) pv::inject_failsafe();
+    guest.entry_vector = 0;
+    pv::inject_return_fault(vector, error, read_cr2());
     hv_resume();
 }
 
 void hypervisor_exception(Registers& regs) {
     const uint8_t vector = regs.entry_vector;
     if (vector == kVectorNmi || vector == kVectorDebug) return;
-    if (regs.rip == reinterpret_cast<uint64_t>(guest_iret)) guest_iret_failed(regs);
     if (vector == kVectorPageFault && pv::fix_hypervisor_fault(read_cr2(), regs.error_code)) return;
+    if (regs.rip == reinterpret_cast<uint64_t>(guest_iret)) guest_iret_failed(regs);
     if (const uint64_t fixup = find_fixup(regs.rip)) {
         regs.rip = fixup;
         return;
@@ -79,6 +81,7 @@ extern "C" void hv_exit_work() {
         if (softirq_pending()) process_softirqs();
         rcu_quiescent();
         pv::isolation::refresh_if_stale();
+        pv::deliver_nmi();
         pv::deliver_events();
         // Delivering may end the domain (a stack that is not there), which stops this vCPU.
     } while (softirq_pending());
@@ -97,7 +100,11 @@ extern "C" void hv_exception(arch::Registers* regs) {
 
 extern "C" void hv_irq_entry(arch::Registers* regs) {
     if (cpu::features().smap) asm volatile("clac" ::: "memory");
-    hv_interrupt(static_cast<uint8_t>(regs->entry_vector));
+    const auto vector = static_cast<uint8_t>(regs->entry_vector);
+    if (vector == cpu::kVectorInt80 && cpu::from_guest(*regs))
+        pv::guest_int80(*regs);
+    else
+        hv_interrupt(vector);
     if (cpu::from_guest(*regs)) hv_exit_work();
 }
 

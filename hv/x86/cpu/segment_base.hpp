@@ -9,14 +9,17 @@
 
 namespace hv::cpu {
 
+/// Whether the instructions for it may be used now: the guest decides (CR4.FSGSBASE).
+inline bool fsgsbase_on() { return read_cr4() & kCr4FsGsBase; }
+
 inline uint64_t read_fs_base() {
-    if (!features().fsgsbase) return arch::read_msr(arch::msr::kFsBase);
+    if (!fsgsbase_on()) return arch::read_msr(arch::msr::kFsBase);
     uint64_t base;
     asm volatile("rdfsbase %0" : "=r"(base));
     return base;
 }
 inline uint64_t read_gs_base() {
-    if (!features().fsgsbase) return arch::read_msr(arch::msr::kGsBase);
+    if (!fsgsbase_on()) return arch::read_msr(arch::msr::kGsBase);
     uint64_t base;
     asm volatile("rdgsbase %0" : "=r"(base));
     return base;
@@ -25,13 +28,13 @@ inline uint64_t read_other_gs_base() { return arch::read_msr(arch::msr::kKernelG
 
 /// All three: canonical addresses only.
 inline void write_fs_base(uint64_t base) {
-    if (features().fsgsbase)
+    if (fsgsbase_on())
         asm volatile("wrfsbase %0" ::"r"(base));
     else
         arch::write_msr(arch::msr::kFsBase, base);
 }
 inline void write_gs_base(uint64_t base) {
-    if (features().fsgsbase)
+    if (fsgsbase_on())
         asm volatile("wrgsbase %0" ::"r"(base));
     else
         arch::write_msr(arch::msr::kGsBase, base);

@@ -15,8 +15,11 @@
 #include "hv/x86/cpu/segment_base.hpp"
 #include "hv/x86/paging/entry.hpp"
 #include "hv/x86/pv/mmu.hpp"
+#include "hv/x86/pv/traps.hpp"
 
 namespace hv {
+
+using pv::kArchitecturalIopl;
 
 Outcome do_set_trap_table(uint64_t table, uint64_t, uint64_t, uint64_t, uint64_t) {
     trap_info* traps = arch::current().arch.pv.traps;
@@ -162,6 +165,9 @@ Outcome do_iret(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
         regs.r11 = f.r11;
         regs.rcx = f.rcx;
     }
+    if (vcpu.domain->vm_assist.load(std::memory_order_relaxed) & kArchitecturalIopl)
+        vcpu.arch.pv.iopl = static_cast<uint32_t>(f.rflags >> 12 & 3);
+    vcpu.arch.pv.nmi_masked = false;
     vcpu.info.load(std::memory_order_relaxed)->evtchn_upcall_mask = !(f.rflags & eflags::kIf);
     return Outcome(static_cast<int64_t>(f.rax));
 }

@@ -6,6 +6,9 @@
 
 namespace hv::pv {
 
+/// The eight bytes at `rip`; false if they are not all in one page that the guest can read.
+bool load_code(uint64_t rip, uint64_t& bytes);
+
 /// Copied in once; the first eight cover nearly every instruction that is emulated, more are
 /// fetched when asked for. Never reaches into the next page before the instruction does: that
 /// page may not be there.

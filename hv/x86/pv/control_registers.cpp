@@ -23,10 +23,10 @@ uint64_t guest_cr4(const Vcpu& vcpu, uint64_t wanted) {
     return (wanted & allowed) | kVisibleCr4;
 }
 
-// OSXSAVE and FSGSBASE stay on, since the hypervisor uses both: the guest's wish shows in what it
-// reads back, in its CPUID, and in whether it may write XCR0.
+// OSXSAVE stays on, since the hypervisor uses it: the guest's wish shows in what it reads back, in
+// its CPUID, and in whether it may write XCR0.
 uint64_t real_cr4(const Vcpu& vcpu, uint64_t own) {
-    constexpr uint64_t kGuestDecides = cr4::kTsd | cr4::kDe;
+    constexpr uint64_t kGuestDecides = cr4::kTsd | cr4::kDe | cr4::kFsgsbase;
     return (own & ~kGuestDecides) | (vcpu.arch.pv.cr4_guest & kGuestDecides);
 }
 

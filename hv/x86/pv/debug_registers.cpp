@@ -127,12 +127,9 @@ void note_debug_status(Vcpu& vcpu, uint64_t dr6) {
     own = (own | (dr6 & ~kDr6Reserved) | kDr6Reserved) & ~kDr6MustBeZero;
 }
 
-void after_instruction(Vcpu& vcpu, arch::Registers& regs, uint64_t breakpoints) {
+void inject_debug(Vcpu& vcpu, uint64_t reasons) {
     constexpr uint8_t kTrapDebug = 1;
-    regs.rflags &= ~eflags::kRf;
-    if (regs.rflags & eflags::kTf) breakpoints |= kDr6SingleStep;
-    if (!breakpoints) [[likely]] return;
-    note_debug_status(vcpu, breakpoints);
+    note_debug_status(vcpu, reasons);
     inject_trap(kTrapDebug);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/result.hpp"
 #include "hv/domain/vcpu.hpp"
+#include "hv/x86/cpu/bits.hpp"
 
 namespace hv::pv {
 
@@ -23,9 +24,16 @@ void load_debug_registers(const Vcpu& next);
 /// DR6's real value goes into the vCPU's (on #DB), so that the guest finds the reason there.
 void note_debug_status(Vcpu& vcpu, uint64_t dr6);
 
+/// #DB for the current vCPU, with `reasons` (bits of DR6).
+void inject_debug(Vcpu& vcpu, uint64_t reasons);
+
 /// What follows an emulated instruction of the current vCPU, once rip is where it goes on: RF is
 /// cleared, and #DB comes for single-stepping or for `breakpoints` (bits of DR6).
-void after_instruction(Vcpu& vcpu, arch::Registers& regs, uint64_t breakpoints = 0);
+inline void after_instruction(Vcpu& vcpu, arch::Registers& regs, uint64_t breakpoints = 0) {
+    regs.rflags &= ~eflags::kRf;
+    if (breakpoints | (regs.rflags & eflags::kTf)) [[unlikely]]
+        inject_debug(vcpu, breakpoints | (regs.rflags & eflags::kTf ? kDr6SingleStep : 0));
+}
 
 /// The breakpoints of `vcpu` on I/O ports (CR4.DE) that this access hits, as bits of DR6: ports are
 /// accessed by the hypervisor, so the CPU does not see them.

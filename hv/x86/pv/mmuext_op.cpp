@@ -112,6 +112,9 @@ Result<> own_operation(Domain& owner, const mmuext_op& op) {
         return {};
     case MMUEXT_SET_LDT:
         return set_ldt(vcpu, op.arg1.linear_addr, op.arg2.nr_ents);
+    case MMUEXT_MARK_SUPER:
+    case MMUEXT_UNMARK_SUPER:
+        return Errno::kEOPNOTSUPP;  // direct paging here has no large pages
     default:
         return Errno::kENOSYS;
     }

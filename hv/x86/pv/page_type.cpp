@@ -251,7 +251,7 @@ Result<> get_leaf(const Domain& table_owner, DomId owner, Entry e) {
         if (!e.writable()) return {};
         if (!page->has(PageInfo::kReadOnly) && page->get_writable_type()) return {};
         page->put();
-        return Errno::kEINVAL;
+        return Errno::kEBUSY;  // in use as a table or descriptor page
     }
     if (boot::is_ram(mfn)) return Errno::kEINVAL;
     // Device memory has no references: it is never freed.

@@ -281,9 +281,15 @@ void retire(PrivilegedOp& op) {
     after_instruction(op.vcpu, op.regs, op.breakpoints);
 }
 
-}  // namespace
+bool run(const Row& row, PrivilegedOp& op) {
+    if ((row.flags & kKernel) && !op.vcpu.arch.pv.kernel_mode) return false;
+    Answer answer = row.run(op);
+    if (answer == Answer::kDone) retire(op);
+    return answer != Answer::kRefused;
+}
 
-bool emulate_privileged(arch::Registers& regs) {
+/// The general way: any prefixes, bytes that may end with the page.
+[[gnu::noinline]] bool emulate_any(arch::Registers& regs) {
     if (!in_64bit_code(regs)) return false;
     CodeBytes code(regs.rip);
     PrivilegedOp op(regs, arch::current());
@@ -291,11 +297,28 @@ bool emulate_privileged(arch::Registers& regs) {
     // The page went away since: run the instruction again, the CPU will tell.
     if (code.fault()) [[unlikely]]
         return code.size() < CodeBytes::kMax;
-    if (!row || ((row->flags & kKernel) && !op.vcpu.arch.pv.kernel_mode)) return false;
+    return row && run(*row, op);
+}
 
-    Answer answer = row->run(op);
-    if (answer == Answer::kDone) retire(op);
-    return answer != Answer::kRefused;
+/// The short way, for what a kernel does all the time: 0F, an opcode, perhaps ModRM.
+bool emulate_0f(arch::Registers& regs, uint64_t code) {
+    auto opcode = static_cast<uint16_t>(0x100 | ((code >> 8) & 0xff));
+    const Row& row = kRows[kIndex[opcode]];
+    if (!row.run) return false;
+    PrivilegedOp op(regs, arch::current());
+    op.opcode = opcode;
+    op.modrm = static_cast<uint8_t>(code >> 16);
+    op.length = row.flags & kModRm ? 3 : 2;
+    return run(row, op);
+}
+
+}  // namespace
+
+bool emulate_privileged(arch::Registers& regs) {
+    uint64_t code;
+    bool is_short =
+        regs.cs == FLAT_RING3_CS64 && load_code(regs.rip, code) && (code & 0xff) == 0x0f;
+    return is_short ? emulate_0f(regs, code) : emulate_any(regs);
 }
 
 bool emulate_invalid_opcode(arch::Registers& regs) {

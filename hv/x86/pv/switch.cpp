@@ -17,6 +17,7 @@
 #include "hv/x86/pv/descriptor.hpp"
 #include "hv/x86/pv/isolation.hpp"
 #include "hv/x86/pv/mmu.hpp"
+#include "hv/x86/pv/traps.hpp"
 
 namespace hv::arch {
 namespace {
@@ -60,10 +61,12 @@ void load_segments(Vcpu& vcpu) {
     const Registers& regs = vcpu.arch.regs;
     const PvVcpu& pv = vcpu.arch.pv;
     // Most are 0 on both sides; a load is slow and may fault.
-    if (regs.ds | read_selector_ds()) cpu::load_ds(regs.ds);
-    if (regs.es | read_selector_es()) cpu::load_es(regs.es);
-    if (regs.fs | read_selector_fs()) cpu::load_fs(regs.fs);
-    if (regs.gs | read_selector_gs()) cpu::load_gs(regs.gs);
+    bool good = true;
+    if (regs.ds | read_selector_ds()) good &= cpu::load_ds(regs.ds);
+    if (regs.es | read_selector_es()) good &= cpu::load_es(regs.es);
+    if (regs.fs | read_selector_fs()) good &= cpu::load_fs(regs.fs);
+    if (regs.gs | read_selector_gs()) good &= cpu::load_gs(regs.gs);
+    vcpu.arch.pv.selectors_lost = !good;
     cpu::write_fs_base(pv.fs_base);
     cpu::write_gs_base(pv.kernel_mode ? pv.gs_base_kernel : pv.gs_base_user);
     cpu::write_other_gs_base(pv.kernel_mode ? pv.gs_base_user : pv.gs_base_kernel);
@@ -100,6 +103,8 @@ void load(Vcpu& vcpu, CpuId cpu) {
     pv::load_debug_registers(vcpu);
     info.regs = vcpu.arch.regs;
     update_vcpu_time(vcpu);
+    // Its tables changed while it was away: its kernel learns which selectors it has lost.
+    if (vcpu.arch.pv.selectors_lost) pv::inject_failsafe(vcpu.arch.regs);
 }
 
 void load_idle(Vcpu& idle, CpuId cpu) {

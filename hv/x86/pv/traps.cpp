@@ -25,6 +25,7 @@ namespace {
 using arch::Registers;
 
 constexpr uint64_t kErrorPresent = 1, kErrorWrite = 2, kErrorUser = 4;
+constexpr uint64_t kIntBytes = 2;  // the length of `int n`
 constexpr uint64_t kErrorIdt = 2;  // of #GP: the selector names an IDT entry
 
 /// What a handler does not inherit from the code it interrupts.
@@ -36,29 +37,8 @@ struct Bounce {
     bool masks_events;
     bool has_error = false;
     uint32_t error = 0;
-    bool failsafe = false;
+    const Registers* failsafe = nullptr;  ///< whose selectors the frame shows
 };
-
-uint16_t selector_ds() {
-    uint16_t s;
-    asm volatile("mov %%ds, %0" : "=r"(s));
-    return s;
-}
-uint16_t selector_es() {
-    uint16_t s;
-    asm volatile("mov %%es, %0" : "=r"(s));
-    return s;
-}
-uint16_t selector_fs() {
-    uint16_t s;
-    asm volatile("mov %%fs, %0" : "=r"(s));
-    return s;
-}
-uint16_t selector_gs() {
-    uint16_t s;
-    asm volatile("mov %%gs, %0" : "=r"(s));
-    return s;
-}
 
 /// Puts the frame on the guest kernel's stack and lets the vCPU continue at the handler.
 void bounce(const Bounce& b) {
@@ -81,16 +61,17 @@ void bounce(const Bounce& b) {
     frame[n++] = regs.rcx;
     frame[n++] = regs.r11;
     if (b.failsafe) {
-        frame[n++] = selector_ds();
-        frame[n++] = selector_es();
-        frame[n++] = selector_fs();
-        frame[n++] = selector_gs();
+        for (uint16_t selector : {b.failsafe->ds, b.failsafe->es, b.failsafe->fs, b.failsafe->gs})
+            frame[n++] = selector;
     }
     if (b.has_error) frame[n++] = b.error;
     frame[n++] = regs.rip;
     // The guest's kernel really runs in ring 3, but is to see itself in ring 0.
     frame[n++] = (from_kernel ? regs.cs & ~3u : regs.cs) | uint64_t{mask} << 32;
-    frame[n++] = (regs.rflags & ~eflags::kIf) | (mask ? 0 : eflags::kIf);
+    uint64_t flags = (regs.rflags & ~eflags::kIf) | (mask ? 0 : eflags::kIf);
+    if (vcpu.domain->vm_assist.load(std::memory_order_relaxed) & kArchitecturalIopl)
+        flags |= uint64_t{pv.iopl} << 12;
+    frame[n++] = flags;
     frame[n++] = regs.rsp;
     frame[n++] = regs.ss;
 
@@ -119,11 +100,27 @@ bool has_error_code(uint8_t vector) {
     return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21;
 }
 
+/// A fault in the vCPU's window: the processor wanted a descriptor. One of the LDT may only be not
+/// mapped yet; else the guest is told what its own address of it is. The GDT ends where the guest
+/// says, whatever our limit: beyond, it is #GP with the selector.
+bool descriptor_fault(uint64_t address, uint32_t error) {
+    const uint32_t vcpu = arch::current().id.raw();
+    const uint64_t gdt = paging::gdt_address(vcpu), ldt = paging::ldt_address(vcpu);
+    if (address < gdt || address >= ldt + paging::kLdtPages * kPageSize) return false;
+    if (address < ldt) {
+        inject(13, true, static_cast<uint32_t>(address - gdt) & 0xfff8);
+        return true;
+    }
+    if (!fault_in_ldt(address))
+        inject_page_fault(arch::current().arch.pv.ldt_base + (address - ldt), error & ~kErrorUser);
+    return true;
+}
+
 void page_fault(Registers& regs) {
     const uint64_t address = cpu::read_cr2();
     const uint32_t error = regs.error_code;
     const bool kernel = arch::current().arch.pv.kernel_mode;
-    if (!(error & kErrorUser) && fault_in_ldt(address)) return;
+    if (!(error & kErrorUser) && descriptor_fault(address, error)) return;
     if (kernel && (error & (kErrorPresent | kErrorWrite)) == (kErrorPresent | kErrorWrite) &&
         paging::is_guest_address(address) && emulate_pte_write(regs, address))
         return;
@@ -138,7 +135,7 @@ bool software_interrupt(Registers& regs) {
     arch::PvVcpu& pv = arch::current().arch.pv;
     const unsigned ring = pv.kernel_mode ? 1 : 3;
     if ((pv.traps[vector].flags & 3) < ring || !pv.traps[vector].address) return false;
-    regs.rip += 2;
+    regs.rip += kIntBytes;
     inject(vector, false, 0);
     return true;
 }
@@ -169,11 +166,11 @@ void inject_page_fault(uint64_t cr2, uint32_t error_code) {
     inject(14, true, error_code);
 }
 
-void inject_failsafe() {
+void inject_failsafe(const Registers& wanted) {
     const arch::PvVcpu& pv = arch::current().arch.pv;
     bounce({.handler = pv.failsafe_callback,
             .masks_events = pv.failsafe_masks_events,
-            .failsafe = true});
+            .failsafe = &wanted});
 }
 
 void inject_syscall() {
@@ -187,6 +184,30 @@ void deliver_events() {
     if (!info || !info->evtchn_upcall_pending || info->evtchn_upcall_mask) return;
     if (arch::is_idle(vcpu) || !vcpu.arch.pv.event_callback) return;
     bounce({.handler = vcpu.arch.pv.event_callback, .masks_events = true});
+}
+
+void guest_int80(Registers& regs) {
+    const arch::PvVcpu& pv = arch::current().arch.pv;
+    const trap_info& t = pv.traps[0x80];
+    if (t.address && (t.flags & 3) >= (pv.kernel_mode ? 1 : 3)) return inject(0x80, false, 0);
+    regs.rip -= kIntBytes;
+    inject(13, true, 0x80 << 3 | kErrorIdt);
+}
+
+void inject_return_fault(uint8_t vector, uint32_t error_code, uint64_t cr2) {
+    if (vector == 14 && descriptor_fault(cr2, error_code)) return;
+    if (vector == 14) return inject_page_fault(cr2, error_code);
+    inject(vector, has_error_code(vector), error_code);
+}
+
+void deliver_nmi() {
+    Vcpu& vcpu = arch::current();
+    arch::PvVcpu& pv = vcpu.arch.pv;
+    if (pv.nmi_masked || !pv.nmi_pending.load(std::memory_order_relaxed)) return;
+    const uint64_t handler = vcpu.domain->vcpu(0)->arch.pv.nmi_callback;
+    if (!handler || !pv.nmi_pending.exchange(false)) return;
+    pv.nmi_masked = true;
+    bounce({.handler = handler, .masks_events = true});
 }
 
 bool in_guest_context() { return !arch::is_idle(arch::current()); }

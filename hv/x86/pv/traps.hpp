@@ -6,15 +6,25 @@
 
 namespace hv::pv {
 
+/// VM assist: the guest finds and sets its virtual IOPL in the flags of its frames.
+inline constexpr uint64_t kArchitecturalIopl = uint64_t{1} << VMASST_TYPE_architectural_iopl;
+
 /// Queue-less: the registers of the current vCPU are changed at once, so that it continues in its
 /// handler. A frame that cannot be written kills the domain.
 void inject_trap(uint8_t vector);
 void inject_trap(uint8_t vector, uint32_t error_code);
 void inject_page_fault(uint64_t cr2, uint32_t error_code);
-/// Continues in the failsafe callback (a bad segment or frame at iret).
-void inject_failsafe();
+/// Continues in the failsafe callback: one of `wanted`'s data selectors could not be loaded.
+void inject_failsafe(const arch::Registers& wanted);
 /// The system call callback, for `syscall` in the guest's user mode.
 void inject_syscall();
+/// `int $0x80`, the one vector that user code may raise directly (its gate has DPL 3).
+void guest_int80(arch::Registers& regs);
+/// A page fault, #GP, #SS or #NP while IRET or SYSRET entered the guest, whose frame is back in
+/// place: the guest gets it as an exception of the code it wanted to go to.
+void inject_return_fault(uint8_t vector, uint32_t error_code, uint64_t cr2);
+/// The guest's NMI, if one is pending and not masked.
+void deliver_nmi();
 /// The event callback, if an event is pending and unmasked.
 void deliver_events();
 
