@@ -227,7 +227,9 @@ void guest_exception(Registers& regs) {
     case 7:
         return device_not_available();
     case 13:
-        if (software_interrupt(regs) || emulate_privileged(regs)) return;
+        if (software_interrupt(regs)) return;
+        // At an address where no code can be, the fault is the address's.
+        if (paging::is_guest_address(regs.rip) && emulate_privileged(regs)) return;
         return inject(vector, true, regs.error_code);
     case 14:
         return page_fault(regs);
