@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -112,33 +113,31 @@ class Suite:
         self.checks.append(function)
         return function
 
+    def run(self, hypervisor: Hypervisor, report: "Report", wanted=lambda name: True) -> None:
+        """Boots and runs the wanted checks; boots again when the machine hangs or dies."""
+        left = [c for c in self.checks if wanted(f"{self.name}.{c.__name__}")]
+        boots = 0
+        while left and boots < BOOTS_PER_SUITE:
+            boots += 1
+            left = left[_one_boot(self, hypervisor, report, left, boots):]
+        for c in left:
+            report.result(_name(self, hypervisor, c), 0, "not run: the machine hung or died too often before")
+
 
 class Report:
     """One line a test, and the numbers."""
 
     def __init__(self, out=print):
         self.out, self.passed, self.failed = out, 0, 0
+        self._lock = threading.Lock()
 
     def result(self, name: str, seconds: float, problem: str = "") -> None:
-        self.out(f"{'FAIL' if problem else 'pass'}  system {name}  {seconds:.1f} s")
-        for line in problem.splitlines():
-            self.out(f"      {line}")
-        if problem:
-            self.failed += 1
-        else:
-            self.passed += 1
-
-
-def run_suite(suite: Suite, hypervisor: Hypervisor, report: Report, wanted=lambda name: True) -> None:
-    """Boots and runs the suite's checks; boots again when the machine hangs or dies."""
-    left = [c for c in suite.checks if wanted(f"{suite.name}.{c.__name__}")]
-    boots = 0
-    while left and boots < BOOTS_PER_SUITE:
-        boots += 1
-        done = _one_boot(suite, hypervisor, report, left, boots)
-        left = left[done:]
-    for c in left:
-        report.result(_name(suite, hypervisor, c), 0, "not run: the machine hung or died too often before")
+        lines = [f"{'FAIL' if problem else 'pass'}  system {name}  {seconds:.1f} s"]
+        lines += [f"      {line}" for line in problem.splitlines()]
+        with self._lock:
+            self.out("\n".join(lines))
+            self.failed += bool(problem)
+            self.passed += not problem
 
 
 def _name(suite: Suite, hypervisor: Hypervisor, check) -> str:
