@@ -96,7 +96,9 @@ Result<DomainRef> Domain::find_or_self(DomId id) {
     return find(id == DomId{DOMID_SELF} ? arch::current().domain->id : id);
 }
 
-Result<DomId> Domain::free_id() { return domain_table::free_id(); }
+Result<DomId> Domain::free_id() {
+    return domain_table::free_id();
+}
 
 DomainRef Domain::next_from(DomId from) {
     for (;;) {
@@ -107,7 +109,9 @@ DomainRef Domain::next_from(DomId from) {
     }
 }
 
-Domain* Domain::hardware() { return hardware_domain.load(std::memory_order_acquire); }
+Domain* Domain::hardware() {
+    return hardware_domain.load(std::memory_order_acquire);
+}
 
 bool Domain::get() {
     uint32_t now = references.load(std::memory_order_relaxed);

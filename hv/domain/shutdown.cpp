@@ -16,12 +16,18 @@ namespace {
 
 const char* reason_text(uint8_t reason) {
     switch (reason) {
-        case SHUTDOWN_poweroff: return "power-off";
-        case SHUTDOWN_reboot: return "reboot";
-        case SHUTDOWN_suspend: return "suspend";
-        case SHUTDOWN_crash: return "crash";
-        case SHUTDOWN_watchdog: return "watchdog";
-        case SHUTDOWN_soft_reset: return "soft reset";
+        case SHUTDOWN_poweroff:
+            return "power-off";
+        case SHUTDOWN_reboot:
+            return "reboot";
+        case SHUTDOWN_suspend:
+            return "suspend";
+        case SHUTDOWN_crash:
+            return "crash";
+        case SHUTDOWN_watchdog:
+            return "watchdog";
+        case SHUTDOWN_soft_reset:
+            return "soft reset";
     }
     return "unknown";
 }

@@ -11,7 +11,9 @@ namespace {
 
 constexpr size_t kOurBytes = kMaxCpus / 8;
 
-size_t guest_bytes(const xenctl_bitmap& bitmap) { return (size_t{bitmap.nr_bits} + 7) / 8; }
+size_t guest_bytes(const xenctl_bitmap& bitmap) {
+    return (size_t{bitmap.nr_bits} + 7) / 8;
+}
 
 /// The low `bits` bits of a word.
 uint64_t clip(uint64_t word, size_t bits) {

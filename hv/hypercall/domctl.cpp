@@ -11,8 +11,8 @@ namespace hv {
 namespace {
 
 enum class Subject : uint8_t {
-    kExists,   ///< -ESRCH unless the domain exists
-    kOrNone,   ///< the handler looks itself
+    kExists,  ///< -ESRCH unless the domain exists
+    kOrNone,  ///< the handler looks itself
 };
 enum class Answer : uint8_t {
     kNone,
@@ -91,7 +91,9 @@ Outcome run(const Row& row, xen_domctl& op) {
 
 }  // namespace
 
-bool domctl::is_self(const Domain& domain) { return &domain == arch::current().domain; }
+bool domctl::is_self(const Domain& domain) {
+    return &domain == arch::current().domain;
+}
 
 Outcome do_domctl(uint64_t address, uint64_t, uint64_t, uint64_t, uint64_t) {
     const GuestInOut<xen_domctl> argument(address);

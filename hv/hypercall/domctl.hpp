@@ -13,8 +13,8 @@
 namespace hv::domctl {
 
 struct Call {
-    xen_domctl& op;   ///< copied in; copied back as the row says
-    Domain* domain;   ///< named by op.domain; nullptr only where the row says so
+    xen_domctl& op;  ///< copied in; copied back as the row says
+    Domain* domain;  ///< named by op.domain; nullptr only where the row says so
 };
 using Handler = Outcome (*)(Call& call);
 

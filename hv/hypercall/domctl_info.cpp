@@ -11,7 +11,9 @@ namespace hv::domctl {
 
 namespace {
 
-bool is_online(const Vcpu& vcpu) { return !(vcpu.pause_flags.load() & pause::kDown); }
+bool is_online(const Vcpu& vcpu) {
+    return !(vcpu.pause_flags.load() & pause::kDown);
+}
 
 /// Running if any vCPU runs, blocked if none could; and what they have run so far.
 void describe_vcpus(Domain& domain, xen_domctl_getdomaininfo& info) {

@@ -31,13 +31,12 @@ Result<DomainConfig> decode(const xen_domctl_createdomain& c) {
     config.ssidref = c.ssidref;
     config.max_vcpus = c.max_vcpus;
     config.max_event_port = c.max_evtchn_port;
-    config.grant.max_frames = c.max_grant_frames < 0 ? kDefaultGrantFrames
-                                                     : static_cast<uint32_t>(c.max_grant_frames);
+    config.grant.max_frames =
+        c.max_grant_frames < 0 ? kDefaultGrantFrames : static_cast<uint32_t>(c.max_grant_frames);
     config.grant.max_maptrack_frames = c.max_maptrack_frames < 0
                                            ? kDefaultMaptrackFrames
                                            : static_cast<uint32_t>(c.max_maptrack_frames);
-    config.grant.max_version =
-        static_cast<uint8_t>(XEN_DOMCTL_GRANT_version(c.grant_opts));
+    config.grant.max_version = static_cast<uint8_t>(XEN_DOMCTL_GRANT_version(c.grant_opts));
     config.misc_flags = c.arch.misc_flags;
     return config;
 }
@@ -57,7 +56,9 @@ Result<> create(xen_domctl& op) {
 
 }  // namespace
 
-Outcome createdomain(Call& call) { return create(call.op); }
+Outcome createdomain(Call& call) {
+    return create(call.op);
+}
 
 Outcome destroydomain(Call& call) {
     if (is_self(*call.domain)) return Errno::kEINVAL;

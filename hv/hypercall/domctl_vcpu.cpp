@@ -101,8 +101,14 @@ Outcome setvcpucontext(Call& call) {
     return done;
 }
 
-Outcome getvcpucontext(Call& call) { return get_context(call); }
-Outcome setvcpuaffinity(Call& call) { return set_affinity(call); }
-Outcome getvcpuaffinity(Call& call) { return get_affinity(call); }
+Outcome getvcpucontext(Call& call) {
+    return get_context(call);
+}
+Outcome setvcpuaffinity(Call& call) {
+    return set_affinity(call);
+}
+Outcome getvcpuaffinity(Call& call) {
+    return get_affinity(call);
+}
 
 }  // namespace hv::domctl

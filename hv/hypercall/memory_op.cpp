@@ -11,7 +11,8 @@ namespace hv {
 
 namespace {
 
-constexpr unsigned kExtentShift = 6;  // MEMOP_EXTENT_SHIFT: the command's bits below are the operation
+constexpr unsigned kExtentShift =
+    6;  // MEMOP_EXTENT_SHIFT: the command's bits below are the operation
 constexpr uint64_t kOperationMask = (uint64_t{1} << kExtentShift) - 1;
 
 struct Row {

@@ -42,6 +42,8 @@ Outcome acquire_resource(uint64_t address, uint64_t start);
 unsigned max_order();
 
 /// The command of a continuation.
-constexpr uint64_t resume_at(uint32_t op, uint64_t done) { return op | (done << 6); }
+constexpr uint64_t resume_at(uint32_t op, uint64_t done) {
+    return op | (done << 6);
+}
 
 }  // namespace hv::memory_op

@@ -92,8 +92,8 @@ Outcome acquire_resource(uint64_t address, uint64_t start) {
     for (uint64_t i = start; i < argument.nr_frames; ++i) {
         if (i != start && i % kFramesBetweenPolls == 0 && preempt_requested())
             return continue_with({resume_at(XENMEM_acquire_resource, i)});
-        auto mfn = grant::table_frame(*resource->domain,
-                                      static_cast<uint32_t>(argument.frame + i), resource->status);
+        auto mfn = grant::table_frame(*resource->domain, static_cast<uint32_t>(argument.frame + i),
+                                      resource->status);
         if (!mfn) return mfn.error();
         if (auto told = list.store(mfn->raw(), i); !told) return told;
     }

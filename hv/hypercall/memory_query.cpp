@@ -1,4 +1,5 @@
-// memory_op's questions: sizes, the M2P's place, and topics that this machine has nothing to say on.
+// memory_op's questions: sizes, the M2P's place, and topics that this machine has nothing to say
+// on.
 #include <cstdint>
 
 #include <xen/xen.h>

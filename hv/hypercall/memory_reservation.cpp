@@ -42,8 +42,7 @@ Result<memory::AllocOptions> decode_flags(uint32_t flags) {
     if (bits) options.address_bits = bits;
     const unsigned node = XENMEMF_get_node(flags);
     constexpr unsigned kNoNode = 0xff;
-    if ((flags & XENMEMF_exact_node_request) && node != 0 && node != kNoNode)
-        return Errno::kEINVAL;
+    if ((flags & XENMEMF_exact_node_request) && node != 0 && node != kNoNode) return Errno::kEINVAL;
     return options;
 }
 
@@ -85,8 +84,7 @@ Result<> populate(const Request& request, uint64_t index) {
     const xen_pfn_t pfn = TRY(request.extents.load(index));
     const Mfn first =
         TRY(memory::alloc_domain_frames(*request.domain, request.order, request.options));
-    for (uint64_t i = 0; i < (uint64_t{1} << request.order); ++i)
-        arch::set_m2p(first + i, pfn + i);
+    for (uint64_t i = 0; i < (uint64_t{1} << request.order); ++i) arch::set_m2p(first + i, pfn + i);
     auto told = request.answers.store(first.raw(), index);
     if (!told) undo(*request.domain, first, request.order);
     return told;
@@ -148,7 +146,8 @@ Outcome claim_pages(uint64_t address, uint64_t) {
         return Errno::kEINVAL;
     auto domain = Domain::find(DomId{r->domid});
     if (!domain) return Errno::kEINVAL;
-    if (auto may = policy::check(policy::Op::kControlDomain, *arch::current().domain, domain->get());
+    if (auto may =
+            policy::check(policy::Op::kControlDomain, *arch::current().domain, domain->get());
         !may)
         return may;
     return memory::set_claim(**domain, r->nr_extents);

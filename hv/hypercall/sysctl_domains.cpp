@@ -37,7 +37,9 @@ Outcome sched_id(xen_sysctl& op) {
     return Outcome{};
 }
 
-Outcome scheduler_op(xen_sysctl& op) { return sched::system_control(op.u.scheduler_op); }
+Outcome scheduler_op(xen_sysctl& op) {
+    return sched::system_control(op.u.scheduler_op);
+}
 
 // There is one pool, number 0, and every CPU is in it.
 Outcome cpupool_op(xen_sysctl& op) {

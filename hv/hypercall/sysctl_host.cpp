@@ -16,10 +16,14 @@ namespace hv::sysctl {
 
 namespace {
 
-uint32_t cpu_count() { return static_cast<uint32_t>(arch::online_cpus().count()); }
+uint32_t cpu_count() {
+    return static_cast<uint32_t>(arch::online_cpus().count());
+}
 
 /// One above the highest CPU number.
-uint32_t cpu_limit() { return static_cast<uint32_t>(std::bit_width(arch::online_cpus().word(0))); }
+uint32_t cpu_limit() {
+    return static_cast<uint32_t>(std::bit_width(arch::online_cpus().word(0)));
+}
 
 /// How many CPUs share the first one's core, and how many its package.
 void count_siblings(xen_sysctl_physinfo& info) {
@@ -46,8 +50,8 @@ Outcome physinfo(xen_sysctl& op) {
     info.nr_nodes = 1;
     info.max_node_id = 0;
     info.cpu_khz = static_cast<uint32_t>(arch::tsc_khz());
-    info.capabilities = XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1 |
-                        XEN_SYSCTL_PHYSCAP_gnttab_v2;
+    info.capabilities =
+        XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1 | XEN_SYSCTL_PHYSCAP_gnttab_v2;
     info.total_pages = memory::total_pages();
     info.free_pages = memory::free_pages();
     info.outstanding_pages = memory::outstanding_claims();
@@ -131,6 +135,8 @@ Outcome get_cpu_featureset(xen_sysctl& op) {
     return arch::cpu_policy::sysctl_get_featureset(op.u.cpu_featureset);
 }
 
-Outcome get_cpu_policy(xen_sysctl& op) { return arch::cpu_policy::sysctl_get(op.u.cpu_policy); }
+Outcome get_cpu_policy(xen_sysctl& op) {
+    return arch::cpu_policy::sysctl_get(op.u.cpu_policy);
+}
 
 }  // namespace hv::sysctl

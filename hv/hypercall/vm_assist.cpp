@@ -7,14 +7,16 @@ namespace hv {
 
 namespace {
 
-constexpr uint64_t bit(unsigned type) { return uint64_t{1} << type; }
+constexpr uint64_t bit(unsigned type) {
+    return uint64_t{1} << type;
+}
 
 /// What a 64-bit PV guest may choose.
-constexpr uint64_t kKnown =
-    bit(VMASST_TYPE_4gb_segments) | bit(VMASST_TYPE_4gb_segments_notify) |
-    bit(VMASST_TYPE_writable_pagetables) | bit(VMASST_TYPE_pae_extended_cr3) |
-    bit(VMASST_TYPE_architectural_iopl) | bit(VMASST_TYPE_runstate_update_flag) |
-    bit(VMASST_TYPE_m2p_strict);
+constexpr uint64_t kKnown = bit(VMASST_TYPE_4gb_segments) | bit(VMASST_TYPE_4gb_segments_notify) |
+                            bit(VMASST_TYPE_writable_pagetables) |
+                            bit(VMASST_TYPE_pae_extended_cr3) |
+                            bit(VMASST_TYPE_architectural_iopl) |
+                            bit(VMASST_TYPE_runstate_update_flag) | bit(VMASST_TYPE_m2p_strict);
 
 }  // namespace
 

@@ -55,7 +55,9 @@ Outcome platform_parameters(uint64_t address) {
     return GuestOut<xen_platform_parameters_t>(address).store(parameters);
 }
 
-constexpr uint32_t feature(unsigned bit) { return uint32_t{1} << bit; }
+constexpr uint32_t feature(unsigned bit) {
+    return uint32_t{1} << bit;
+}
 
 Result<> get_features(uint64_t address) {
     const GuestInOut<xen_feature_info_t> argument(address);

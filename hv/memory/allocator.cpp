@@ -20,7 +20,9 @@ Mfn limit_of(unsigned address_bits) {
 }
 
 /// The later of two flush stamps; they wrap.
-uint32_t later(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) > 0 ? a : b; }
+uint32_t later(uint32_t a, uint32_t b) {
+    return static_cast<int32_t>(a - b) > 0 ? a : b;
+}
 
 /// Frames were freed at various stamps: one flush after the latest serves them all.
 void flush_before_reuse(Mfn first, uint64_t count) {
@@ -59,7 +61,9 @@ void describe_ram(MachineRange range) {
 }
 
 // The lock is held by the caller of arch::back_*(): sections.cpp, within take_block().
-Result<Mfn> take_table_frame() { return free_memory.unlocked().sections.take_table_frame(); }
+Result<Mfn> take_table_frame() {
+    return free_memory.unlocked().sections.take_table_frame();
+}
 
 Result<Mfn> take_block(unsigned order, unsigned address_bits, uint64_t claimed) {
     if (order > kMaxOrder) return Errno::kENOMEM;
@@ -127,9 +131,17 @@ void free_frames(Mfn mfn, unsigned order) {
     return_block(mfn, order);
 }
 
-uint64_t free_pages() { return free_memory.lock()->free; }
-uint64_t outstanding_claims() { return free_memory.lock()->claims; }
-uint64_t total_pages() { return free_memory.lock()->described; }
-Mfn max_page() { return free_memory.lock()->max_page; }
+uint64_t free_pages() {
+    return free_memory.lock()->free;
+}
+uint64_t outstanding_claims() {
+    return free_memory.lock()->claims;
+}
+uint64_t total_pages() {
+    return free_memory.lock()->described;
+}
+Mfn max_page() {
+    return free_memory.lock()->max_page;
+}
 
 }  // namespace hv::memory

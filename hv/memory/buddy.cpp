@@ -70,7 +70,8 @@ void Buddy::insert(Mfn first, unsigned order, bool dirty) {
 
 void Buddy::insert_range(Mfn first, uint64_t count, bool dirty) {
     while (count) {
-        auto order = static_cast<unsigned>(std::countr_zero(first.raw() | (uint64_t{1} << kMaxOrder)));
+        auto order =
+            static_cast<unsigned>(std::countr_zero(first.raw() | (uint64_t{1} << kMaxOrder)));
         while ((uint64_t{1} << order) > count) --order;
         insert(first, order, dirty);
         first += uint64_t{1} << order;

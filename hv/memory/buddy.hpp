@@ -16,7 +16,6 @@
 
 namespace hv::memory {
 
-
 class Buddy {
   public:
     static constexpr unsigned kZones = 31;  // widths of a frame number below kMaxFrames

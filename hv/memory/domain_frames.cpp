@@ -45,7 +45,7 @@ Result<> enter(Domain& domain, Mfn first, uint64_t count) {
     // Under the lock: once a dying domain has been seen here, relinquish_frames() sees them all.
     for (uint64_t i = 0; i < count; ++i)
         page_of(first + i).refs.store(owner_bits(domain) | PageInfo::kAllocated | 1,
-                                         std::memory_order_release);
+                                      std::memory_order_release);
     return {};
 }
 
@@ -134,7 +134,9 @@ Result<PageInfo*> steal_page(Mfn mfn, Domain& domain) {
     return page;
 }
 
-Result<> assign_page(PageInfo& page, Domain& domain) { return enter(domain, mfn_of(page), 1); }
+Result<> assign_page(PageInfo& page, Domain& domain) {
+    return enter(domain, mfn_of(page), 1);
+}
 
 Result<> assign_block(Mfn first, unsigned order, Domain& domain) {
     return enter(domain, first, uint64_t{1} << order);

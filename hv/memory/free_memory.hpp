@@ -1,8 +1,8 @@
 // All free frames and their counts, behind the allocator's lock. Inside this room only.
 #pragma once
 
-#include "hv/lock_rank.hpp"
 #include "base/lock.hpp"
+#include "hv/lock_rank.hpp"
 #include "hv/memory/allocator.hpp"
 #include "hv/memory/buddy.hpp"
 #include "hv/memory/sections.hpp"
@@ -12,9 +12,9 @@ namespace hv::memory {
 struct FreeMemory {
     Buddy buddy;
     Sections sections;
-    uint64_t free = 0;        ///< frames, unpopulated ones included
-    uint64_t claims = 0;      ///< of `free`, promised to domains
-    uint64_t described = 0;   ///< RAM in the machine's map, in frames
+    uint64_t free = 0;       ///< frames, unpopulated ones included
+    uint64_t claims = 0;     ///< of `free`, promised to domains
+    uint64_t described = 0;  ///< RAM in the machine's map, in frames
     Mfn max_page{0};
 };
 

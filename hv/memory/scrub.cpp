@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "arch/cpu.hpp"
+#include "arch/time.hpp"
 #include "hv/memory/free_memory.hpp"
 
 namespace hv::memory {
@@ -20,11 +21,25 @@ struct Cursor {
 };
 constinit Cursor cursor;  // under the allocator's lock
 
-void scrub(Mfn mfn, PageInfo& page) {
-    // Not before the flush: a stale TLB entry could write to the frame once more.
+// A flush makes all that was freed before it fit for scrubbing, so a dying domain's frames are left
+// to gather for a while: one flush for each would keep every CPU busy with flushing.
+constexpr Nanoseconds kBetweenFlushes = 20 * kMillisecond;
+constinit Nanoseconds last_flush = 0;  // under the allocator's lock
+
+/// Not before the flush: a stale TLB entry could write to the frame once more. False: later.
+bool may_scrub(const PageInfo& page) {
+    if (!page.has(PageInfo::kStamped)) return true;
     const auto stamp = static_cast<uint32_t>(page.type.load() >> PageInfo::kAuxShift);
     const CpuMask stale = arch::cpus_not_flushed_since(arch::online_cpus(), stamp);
-    if (page.has(PageInfo::kStamped) && !stale.empty()) arch::flush_tlb(stale);
+    if (stale.empty()) return true;
+    const Nanoseconds now = arch::now();
+    if (now - last_flush < kBetweenFlushes) return false;
+    last_flush = now;
+    arch::flush_tlb(stale);
+    return true;
+}
+
+void scrub(Mfn mfn, PageInfo& page) {
     arch::clear_page(mfn);
     page.refs.store(PageInfo::kZeroed);
     page.type.store(0);
@@ -45,13 +60,15 @@ bool scrub_some() {
         if (cursor.offset == 0) continue;  // the block's links lie in its first frame: at the end
         PageInfo& page = page_of(block.first + cursor.offset);
         if (!page.has(PageInfo::kNeedsScrub)) continue;
+        if (!may_scrub(page)) return false;
         scrub(block.first + cursor.offset, page);
         ++scrubbed;
     }
     if (cursor.offset < count) return true;
     cursor = {};
-    memory->buddy.withdraw(block);
     PageInfo& head = page_of(block.first);
+    if (head.has(PageInfo::kNeedsScrub) && !may_scrub(head)) return false;
+    memory->buddy.withdraw(block);
     if (head.has(PageInfo::kNeedsScrub)) scrub(block.first, head);
     memory->buddy.insert(block.first, block.order, false);
     return memory->buddy.find_dirty(block);

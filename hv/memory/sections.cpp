@@ -16,8 +16,12 @@ constexpr uint64_t kM2pFrames = kSectionFrames * sizeof(uint64_t) / kPageSize;
 constexpr uint64_t kSectionCharge = kStructFrames + kM2pFrames + 3;
 constexpr uint64_t kUpperLevels = 12;
 
-constexpr uint64_t section_of(Mfn mfn) { return mfn.raw() >> kSectionShift; }
-constexpr Mfn section_start(uint64_t section) { return Mfn{section << kSectionShift}; }
+constexpr uint64_t section_of(Mfn mfn) {
+    return mfn.raw() >> kSectionShift;
+}
+constexpr Mfn section_start(uint64_t section) {
+    return Mfn{section << kSectionShift};
+}
 
 bool is_backed(uint64_t section) {
     return (backed_sections[section / 64].load(std::memory_order_relaxed) >> (section % 64)) & 1;
@@ -123,7 +127,8 @@ Result<> Sections::populate_highest(Mfn limit, Buddy& buddy) {
 
     TRY(arch::back_frame_table(section_start(section), kSectionFrames));
     TRY(arch::back_m2p(section_start(section), kSectionFrames));
-    backed_sections[section / 64].fetch_or(uint64_t{1} << (section % 64), std::memory_order_release);
+    backed_sections[section / 64].fetch_or(uint64_t{1} << (section % 64),
+                                           std::memory_order_release);
     move_to_buddy(section, buddy);
     return {};
 }

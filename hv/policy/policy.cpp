@@ -10,9 +10,9 @@ namespace {
 /// Who may. Each implies that the subject may do it to the host or to any domain.
 enum class Rule : uint8_t {
     kAnyone,
-    kPrivileged,         ///< the control domain
-    kTargetOrPrivileged, ///< also the device model of the object, and the object itself
-    kHardware,           ///< the domain with the machine's devices
+    kPrivileged,          ///< the control domain
+    kTargetOrPrivileged,  ///< also the device model of the object, and the object itself
+    kHardware,            ///< the domain with the machine's devices
 };
 
 struct Row {

@@ -11,8 +11,12 @@
 namespace hv {
 
 // Domain's references, without the rest of hv/domain.
-bool Domain::get() { return ++references, true; }
-void Domain::put() { --references; }
+bool Domain::get() {
+    return ++references, true;
+}
+void Domain::put() {
+    --references;
+}
 
 namespace memory {
 namespace {
@@ -171,7 +175,8 @@ TEST_F(AllocatorTest, FailedBackingIsAnErrorAndCanBeRepeated) {
 
 TEST_F(AllocatorTest, MemoryAddedLaterJoinsPopulatedSections) {
     add(32 * kMiB, 48 * kMiB);
-    while (alloc_frames(0)) {}
+    while (alloc_frames(0)) {
+    }
     add(48 * kMiB, 50 * kMiB);  // a module that is no longer needed
     EXPECT_EQ(free_pages(), 512u);
     EXPECT_EQ(*alloc_frames(9), Mfn{48 * 256});
@@ -191,7 +196,9 @@ TEST_F(AllocatorTest, RandomUseAgainstAModel) {
             const uint64_t count = uint64_t{1} << order;
             ASSERT_EQ(mfn->raw() % count, 0u);
             auto after = mine.lower_bound(mfn->raw());
-            if (after != mine.end()) { ASSERT_LE(mfn->raw() + count, after->first); }
+            if (after != mine.end()) {
+                ASSERT_LE(mfn->raw() + count, after->first);
+            }
             if (after != mine.begin()) {
                 auto before = std::prev(after);
                 ASSERT_LE(before->first + (uint64_t{1} << before->second), mfn->raw());
@@ -200,7 +207,8 @@ TEST_F(AllocatorTest, RandomUseAgainstAModel) {
             in_use += count;
             memset(arch::mfn_to_virt<char>(*mfn), 0x33, 64);
         } else {
-            auto victim = std::next(mine.begin(), static_cast<long>(random() % std::min<size_t>(mine.size(), 50)));
+            auto victim = std::next(
+                mine.begin(), static_cast<long>(random() % std::min<size_t>(mine.size(), 50)));
             // In parts of any smaller order, too.
             const unsigned part = random() % (victim->second + 1);
             const uint64_t count = uint64_t{1} << victim->second;

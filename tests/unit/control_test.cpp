@@ -31,9 +31,15 @@ Outcome continue_with(std::initializer_list<uint64_t> args) {
 }
 
 namespace sched {
-void vcpu_pause(Vcpu& v) { ++v.pause_count; }
-void vcpu_unpause(Vcpu& v) { --v.pause_count; }
-Result<> domain_pause_by_controller(Domain& d) { return ++d.controller_pauses, ++d.pause_count, Result<>{}; }
+void vcpu_pause(Vcpu& v) {
+    ++v.pause_count;
+}
+void vcpu_unpause(Vcpu& v) {
+    --v.pause_count;
+}
+Result<> domain_pause_by_controller(Domain& d) {
+    return ++d.controller_pauses, ++d.pause_count, Result<>{};
+}
 Result<> domain_unpause_by_controller(Domain& d) {
     if (!d.controller_pauses) return Errno::kEINVAL;
     --d.controller_pauses;
@@ -51,10 +57,18 @@ vcpu_runstate_info runstate_of(Vcpu&) {
     r.time[RUNSTATE_running] = 1000;
     return r;
 }
-Result<> domain_control(Domain&, xen_domctl_scheduler_op& op) { return op.u.credit.weight = 256, Result<>{}; }
-Result<> system_control(xen_sysctl_scheduler_op&) { return {}; }
-uint32_t policy_id() { return XEN_SCHEDULER_CREDIT; }
-Vcpu& idle_vcpu(CpuId) { return *rooms->current; }
+Result<> domain_control(Domain&, xen_domctl_scheduler_op& op) {
+    return op.u.credit.weight = 256, Result<>{};
+}
+Result<> system_control(xen_sysctl_scheduler_op&) {
+    return {};
+}
+uint32_t policy_id() {
+    return XEN_SCHEDULER_CREDIT;
+}
+Vcpu& idle_vcpu(CpuId) {
+    return *rooms->current;
+}
 }  // namespace sched
 
 namespace arch {
@@ -77,32 +91,48 @@ Result<> set_vcpu_context(Vcpu&, const vcpu_guest_context& context) {
     if (context_error != Errno{}) return std::exchange(context_error, Errno{});
     return {};
 }
-void get_vcpu_context(Vcpu&, vcpu_guest_context& context) { context.user_regs.rip = registers_of_last; }
+void get_vcpu_context(Vcpu&, vcpu_guest_context& context) {
+    context.user_regs.rip = registers_of_last;
+}
 void sync_vcpu_state(Vcpu&) {}
-uint64_t tsc_khz() { return 2000000; }
-Nanoseconds now() { return 42; }
-CpuPlace place_of(CpuId cpu) { return {cpu, 0}; }
+uint64_t tsc_khz() {
+    return 2000000;
+}
+Nanoseconds now() {
+    return 42;
+}
+CpuPlace place_of(CpuId cpu) {
+    return {cpu, 0};
+}
 namespace cpu_policy {
 const CpuPolicy& host() {
     static CpuPolicy policy;
     return policy;
 }
-Result<> sysctl_get(xen_sysctl_cpu_policy&) { return {}; }
+Result<> sysctl_get(xen_sysctl_cpu_policy&) {
+    return {};
+}
 Result<> sysctl_get_featureset(xen_sysctl_cpu_featureset& op) {
     op.nr_features = kFeatureWords;
     return Errno::kENOBUFS;
 }
-Result<> domctl_get(const Domain&, xen_domctl_cpu_policy&) { return {}; }
+Result<> domctl_get(const Domain&, xen_domctl_cpu_policy&) {
+    return {};
+}
 Result<> domctl_set(Domain&, xen_domctl_cpu_policy& op) {
     op.err_leaf = 7;
     return Errno::kEINVAL;
 }
 }  // namespace cpu_policy
-Featureset CpuPolicy::featureset() const { return {}; }
+Featureset CpuPolicy::featureset() const {
+    return {};
+}
 }  // namespace arch
 
 namespace console {
-void handle_key(char key) { typed_keys += key; }
+void handle_key(char key) {
+    typed_keys += key;
+}
 Result<> read_ring(GuestOut<char> buffer, uint32_t& count, uint32_t& index, bool, bool) {
     TRY(buffer.store('x'));
     count = index = 1;
@@ -111,7 +141,9 @@ Result<> read_ring(GuestOut<char> buffer, uint32_t& count, uint32_t& index, bool
 }  // namespace console
 
 namespace pv {
-void fill_hypercall_page(uint8_t* page) { memset(page, 0xcc, kPageSize); }
+void fill_hypercall_page(uint8_t* page) {
+    memset(page, 0xcc, kPageSize);
+}
 }  // namespace pv
 
 namespace {

@@ -10,8 +10,12 @@
 
 namespace hv {
 
-bool Domain::get() { return ++references, true; }
-void Domain::put() { --references; }
+bool Domain::get() {
+    return ++references, true;
+}
+void Domain::put() {
+    --references;
+}
 
 namespace heap {
 namespace {
@@ -41,7 +45,9 @@ TEST_F(HeapTest, ObjectsAreZeroedAndAligned) {
             auto* object = static_cast<char*>(allocate(bytes));
             ASSERT_NE(object, nullptr);
             EXPECT_EQ(reinterpret_cast<uintptr_t>(object) % 16, 0u);
-            if (bytes >= kPageSize) { EXPECT_EQ(reinterpret_cast<uintptr_t>(object) % kPageSize, 0u); }
+            if (bytes >= kPageSize) {
+                EXPECT_EQ(reinterpret_cast<uintptr_t>(object) % kPageSize, 0u);
+            }
             EXPECT_TRUE(std::all_of(object, object + bytes, [](char c) { return c == 0; }));
             memset(object, 0x5a, bytes);
             release(object);
@@ -120,7 +126,9 @@ TEST_F(HeapTest, RandomUseAgainstAModel) {
             auto* object = static_cast<char*>(allocate(bytes));
             if (!object) continue;
             auto after = live.lower_bound(object);
-            if (after != live.end()) { ASSERT_LE(object + bytes, after->first); }
+            if (after != live.end()) {
+                ASSERT_LE(object + bytes, after->first);
+            }
             if (after != live.begin()) {
                 auto before = std::prev(after);
                 ASSERT_LE(before->first + before->second.bytes, object);
@@ -129,7 +137,8 @@ TEST_F(HeapTest, RandomUseAgainstAModel) {
             memset(object, mark, bytes);
             live[object] = {bytes, mark};
         } else {
-            auto victim = std::next(live.begin(), static_cast<long>(random() % std::min<size_t>(live.size(), 40)));
+            auto victim = std::next(
+                live.begin(), static_cast<long>(random() % std::min<size_t>(live.size(), 40)));
             const auto [object, what] = *victim;
             ASSERT_TRUE(std::all_of(object, object + what.bytes,
                                     [m = what.mark](char c) { return c == m; }));

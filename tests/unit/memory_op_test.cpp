@@ -18,8 +18,12 @@
 
 namespace hv {
 
-bool Domain::get() { return ++references, true; }
-void Domain::put() { --references; }
+bool Domain::get() {
+    return ++references, true;
+}
+void Domain::put() {
+    --references;
+}
 Result<DomainRef> Domain::find(DomId id) {
     Domain* domain = domain_table::peek(id);
     if (!domain) return Errno::kESRCH;
@@ -37,7 +41,9 @@ Result<DomainRef> Domain::find_or_self(DomId id) {
 }
 
 namespace arch {
-Vcpu& current() { return *current_vcpu; }
+Vcpu& current() {
+    return *current_vcpu;
+}
 Result<> copy_from_guest(void* to, uint64_t linear, size_t bytes) {
     if (linear < kPageSize || linear == bad_address) return Errno::kEFAULT;
     memcpy(to, reinterpret_cast<void*>(linear), bytes);
@@ -55,7 +61,9 @@ Result<Mfn> table_frame(Domain&, uint32_t index, bool status) {
     if (status || index >= 40) return Errno::kEINVAL;
     return Mfn{1000 + index};
 }
-uint32_t max_frames(Domain&) { return 40; }
+uint32_t max_frames(Domain&) {
+    return 40;
+}
 }  // namespace grant
 
 namespace boot {

@@ -8,8 +8,12 @@
 
 namespace hv {
 
-bool Domain::get() { return ++references, true; }
-void Domain::put() { --references; }
+bool Domain::get() {
+    return ++references, true;
+}
+void Domain::put() {
+    --references;
+}
 
 namespace {
 

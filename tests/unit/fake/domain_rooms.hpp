@@ -1,5 +1,5 @@
-// The rooms that a domain has parts of, as fakes that record what they are asked, may fail or ask to
-// be called again. On top of memory_machine.hpp; include it in one source file of a test only.
+// The rooms that a domain has parts of, as fakes that record what they are asked, may fail or ask
+// to be called again. On top of memory_machine.hpp; include it in one source file of a test only.
 #pragma once
 
 #include <cstdint>
@@ -56,40 +56,86 @@ void call_rcu(RcuHead& head, void (*function)(RcuHead*)) {
 }
 
 namespace sched {
-Result<> init_domain(Domain&) { return rooms->step("sched"); }
-void destroy_domain(Domain&) { rooms->done.push_back("~sched"); }
+Result<> init_domain(Domain&) {
+    return rooms->step("sched");
+}
+void destroy_domain(Domain&) {
+    rooms->done.push_back("~sched");
+}
 void stop_watchdogs(Domain&) {}
-Result<> add_vcpu(Vcpu&) { return rooms->step("sched vcpu"); }
-void remove_vcpu(Vcpu&) { rooms->done.push_back("~sched vcpu"); }
-void domain_pause(Domain& d) { ++d.pause_count; }
-void domain_pause_nosync(Domain& d) { ++d.pause_count; }
-void domain_unpause(Domain& d) { --d.pause_count; }
+Result<> add_vcpu(Vcpu&) {
+    return rooms->step("sched vcpu");
+}
+void remove_vcpu(Vcpu&) {
+    rooms->done.push_back("~sched vcpu");
+}
+void domain_pause(Domain& d) {
+    ++d.pause_count;
+}
+void domain_pause_nosync(Domain& d) {
+    ++d.pause_count;
+}
+void domain_unpause(Domain& d) {
+    --d.pause_count;
+}
 }  // namespace sched
 
 namespace event {
-Result<> init_domain(Domain&) { return rooms->step("event"); }
-bool close_all(Domain&) { return rooms->again("close ports"); }
-void destroy_domain(Domain&) { rooms->done.push_back("~event"); }
-void send_host_virq(uint32_t virq) { rooms->exceptions += virq == VIRQ_DOM_EXC; }
+Result<> init_domain(Domain&) {
+    return rooms->step("event");
+}
+bool close_all(Domain&) {
+    return rooms->again("close ports");
+}
+void destroy_domain(Domain&) {
+    rooms->done.push_back("~event");
+}
+void send_host_virq(uint32_t virq) {
+    rooms->exceptions += virq == VIRQ_DOM_EXC;
+}
 }  // namespace event
 
 namespace grant {
-Result<> init_domain(Domain&, const Limits&) { return rooms->step("grant"); }
-bool release_mappings(Domain&) { return rooms->again("release grants"); }
-void destroy_domain(Domain&) { rooms->done.push_back("~grant"); }
+Result<> init_domain(Domain&, const Limits&) {
+    return rooms->step("grant");
+}
+bool release_mappings(Domain&) {
+    return rooms->again("release grants");
+}
+void destroy_domain(Domain&) {
+    rooms->done.push_back("~grant");
+}
 }  // namespace grant
 
 namespace arch {
-Vcpu& current() { return *rooms->current; }
-Result<> init_domain(Domain&, const DomainConfig&) { return rooms->step("arch"); }
-void destroy_domain(Domain&) { rooms->done.push_back("~arch"); }
-Result<> init_vcpu(Vcpu&) { return rooms->step("arch vcpu"); }
-void destroy_vcpu(Vcpu&) { rooms->done.push_back("~arch vcpu"); }
-bool relinquish_domain(Domain&) { return rooms->again("page tables"); }
+Vcpu& current() {
+    return *rooms->current;
+}
+Result<> init_domain(Domain&, const DomainConfig&) {
+    return rooms->step("arch");
+}
+void destroy_domain(Domain&) {
+    rooms->done.push_back("~arch");
+}
+Result<> init_vcpu(Vcpu&) {
+    return rooms->step("arch vcpu");
+}
+void destroy_vcpu(Vcpu&) {
+    rooms->done.push_back("~arch vcpu");
+}
+bool relinquish_domain(Domain&) {
+    return rooms->again("page tables");
+}
 void update_domain_wallclock(Domain&) {}
-void machine_restart() { throw MachineEnd{}; }
-void machine_halt() { throw MachineEnd{}; }
-void machine_power_off() { throw MachineEnd{}; }
+void machine_restart() {
+    throw MachineEnd{};
+}
+void machine_halt() {
+    throw MachineEnd{};
+}
+void machine_power_off() {
+    throw MachineEnd{};
+}
 }  // namespace arch
 
 namespace boot {

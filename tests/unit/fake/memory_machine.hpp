@@ -37,14 +37,15 @@ struct MemoryMachine {
     uint32_t last_flush = 0;          ///< when the one CPU flushed
     unsigned flushes = 0;
     unsigned cleared = 0;
-    unsigned refuse_backing = 0;      ///< that many calls fail
-    unsigned preempt_after = 0;       ///< that many polls from now; 0: never
+    unsigned refuse_backing = 0;  ///< that many calls fail
+    unsigned preempt_after = 0;   ///< that many polls from now; 0: never
 
     MemoryMachine();
     ~MemoryMachine();
 
     static char* map(uint64_t bytes, int protection) {
-        void* at = mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void* at =
+            mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED) abort();
         return static_cast<char*>(at);
     }
@@ -57,9 +58,15 @@ namespace arch {
 uintptr_t kDirectMap;
 uintptr_t kFrameTable;
 
-CpuId this_cpu() { return 0; }
-CpuMask online_cpus() { return CpuMask::first_n(1); }
-uint32_t tlb_flush_stamp() { return machine->clock; }
+CpuId this_cpu() {
+    return 0;
+}
+CpuMask online_cpus() {
+    return CpuMask::first_n(1);
+}
+uint32_t tlb_flush_stamp() {
+    return machine->clock;
+}
 CpuMask cpus_not_flushed_since(const CpuMask& cpus, uint32_t stamp) {
     return machine->last_flush > stamp ? CpuMask{} : cpus;
 }
@@ -71,8 +78,12 @@ void clear_page(Mfn mfn) {
     ++machine->cleared;
     memset(mfn_to_virt<char>(mfn), 0, kPageSize);
 }
-void set_m2p(Mfn mfn, uint64_t pfn) { machine->m2p.at(mfn.raw()) = pfn; }
-uint64_t get_m2p(Mfn mfn) { return machine->m2p.at(mfn.raw()); }
+void set_m2p(Mfn mfn, uint64_t pfn) {
+    machine->m2p.at(mfn.raw()) = pfn;
+}
+uint64_t get_m2p(Mfn mfn) {
+    return machine->m2p.at(mfn.raw());
+}
 
 namespace {
 Result<> take_tables(uint64_t bytes) {
@@ -91,20 +102,26 @@ Result<> back_frame_table(Mfn first, uint64_t count) {
              PROT_READ | PROT_WRITE);
     return {};
 }
-Result<> back_m2p(Mfn, uint64_t count) { return take_tables(count * sizeof(uint64_t)); }
+Result<> back_m2p(Mfn, uint64_t count) {
+    return take_tables(count * sizeof(uint64_t));
+}
 
 }  // namespace arch
 
-bool log_enabled(LogLevel, bool) { return false; }
+bool log_enabled(LogLevel, bool) {
+    return false;
+}
 void log_args(LogLevel, bool, std::string_view, const base::FormatArg*, size_t) {}
 void panic_args(std::string_view format, const base::FormatArg* args, size_t count) {
-    base::format_args([](void*, std::string_view text) {
-        fwrite(text.data(), 1, text.size(), stderr);
-    }, nullptr, format, args, count);
+    base::format_args(
+        [](void*, std::string_view text) { fwrite(text.data(), 1, text.size(), stderr); }, nullptr,
+        format, args, count);
     fputc('\n', stderr);
     abort();
 }
-bool preempt_requested() { return machine->preempt_after && --machine->preempt_after == 0; }
+bool preempt_requested() {
+    return machine->preempt_after && --machine->preempt_after == 0;
+}
 
 inline MemoryMachine::MemoryMachine() {
     machine = this;
@@ -123,7 +140,9 @@ inline MemoryMachine::~MemoryMachine() {
 }  // namespace hv
 
 namespace base {
-void spin_wait() { abort(); }  // one thread: nobody would ever come
+void spin_wait() {
+    abort();
+}  // one thread: nobody would ever come
 void note_lock_taken(uint8_t) {}
 void note_lock_dropped(uint8_t) {}
 }  // namespace base
