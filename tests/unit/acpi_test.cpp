@@ -124,14 +124,14 @@ Table make_madt() {
 
 TEST(Madt, ReadsEveryKindOfEntry) {
     Table madt = make_madt();
-    append(madt, {0, 8, 7, 0, 1, 0, 0, 0});                          // CPU 7, APIC 0, enabled
-    append(madt, {0, 8, 8, 1, 0, 0, 0, 0});                          // APIC 1, to be plugged
+    append(madt, {0, 8, 7, 0, 1, 0, 0, 0});                           // CPU 7, APIC 0, enabled
+    append(madt, {0, 8, 8, 1, 0, 0, 0, 0});                           // APIC 1, to be plugged
     append(madt, {9, 16, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0});  // x2APIC 0x100
     append(madt, {1, 12, 2, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0});
-    append(madt, {2, 10, 0, 0, 2, 0, 0, 0, 0, 0});     // ISA 0 at GSI 2, as the bus has it
-    append(madt, {2, 10, 0, 9, 20, 0, 0, 0, 15, 0});   // ISA 9 at GSI 20, level, low
-    append(madt, {4, 6, 0xff, 0, 0, 1});               // NMI at LINT1 of all
-    append(madt, {0x55, 4, 1, 2});                     // a kind of the future
+    append(madt, {2, 10, 0, 0, 2, 0, 0, 0, 0, 0});    // ISA 0 at GSI 2, as the bus has it
+    append(madt, {2, 10, 0, 9, 20, 0, 0, 0, 15, 0});  // ISA 9 at GSI 20, level, low
+    append(madt, {4, 6, 0xff, 0, 0, 1});              // NMI at LINT1 of all
+    append(madt, {0x55, 4, 1, 2});                    // a kind of the future
     madt = finish(madt);
 
     Info info;
@@ -289,9 +289,9 @@ TEST(SoftOff, IsFoundAsQemuWritesIt) {
 
 TEST(SoftOff, ReadsByteConstantsBehindARootedName) {
     Info info;
-    find_soft_off(make_dsdt({0x08, '\\', '_', 'S', '5', '_', 0x12, 0x40 | 7, 0, 4, 0x0a, 7, 0x0a, 5,
-                             0, 0}),
-                  info);
+    find_soft_off(
+        make_dsdt({0x08, '\\', '_', 'S', '5', '_', 0x12, 0x40 | 7, 0, 4, 0x0a, 7, 0x0a, 5, 0, 0}),
+        info);
     EXPECT_TRUE(info.soft_off.known);
     EXPECT_EQ(info.soft_off.a, 7 << 10);
     EXPECT_EQ(info.soft_off.b, 5 << 10);

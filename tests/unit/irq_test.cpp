@@ -112,19 +112,24 @@ TEST_F(IrqTest, FreeNumbersAreFromTheTopForMessages) {
 
 TEST_F(IrqTest, OneConsumerForALine) {
     const Pirq pirq = map(19);
-    ASSERT_TRUE(bind_handler(*line_of(19), [](void*) {}, nullptr));
+    ASSERT_TRUE(bind_handler(
+        *line_of(19), [](void*) {}, nullptr));
     EXPECT_EQ(arch::pirq_bind(*domain, pirq, vcpu, true).error(), Errno::kEPERM);
     unbind_handler(*line_of(19));
     line_of(19)->reserved = false;
     bind(pirq);
     EXPECT_EQ(arch::pirq_bind(*domain, pirq, vcpu, true).error(), Errno::kEINVAL);
-    EXPECT_EQ(bind_handler(*line_of(19), [](void*) {}, nullptr).error(), Errno::kEBUSY);
+    EXPECT_EQ(bind_handler(
+                  *line_of(19), [](void*) {}, nullptr)
+                  .error(),
+              Errno::kEBUSY);
 }
 
 TEST_F(IrqTest, AHandlersLevelLineGoesOnByItself) {
     static unsigned calls;
     calls = 0;
-    ASSERT_TRUE(bind_handler(*line_of(22), [](void*) { ++calls; }, nullptr));
+    ASSERT_TRUE(bind_handler(
+        *line_of(22), [](void*) { ++calls; }, nullptr));
     fire(22);
     EXPECT_EQ(calls, 1u);
     EXPECT_FALSE(machine.pins[22].masked);

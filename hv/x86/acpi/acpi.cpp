@@ -88,8 +88,7 @@ void require_essentials() {
 void init(uint64_t rsdp) {
     const Result<RootPointer> root =
         rsdp ? parse_root_pointer(map_bytes(rsdp, 36)) : find_root_pointer();
-    if (!root && rsdp)
-        panic("ACPI: no root pointer at {:x}, where the loader says it is", rsdp);
+    if (!root && rsdp) panic("ACPI: no root pointer at {:x}, where the loader says it is", rsdp);
     if (!root) panic("ACPI: the firmware offers no tables; Xenolith needs ACPI");
     read_tables(*root);
     read_dsdt();
@@ -99,7 +98,9 @@ void init(uint64_t rsdp) {
         g_info.sci);
 }
 
-const Info& info() { return g_info; }
+const Info& info() {
+    return g_info;
+}
 
 uint64_t mcfg_address(uint16_t segment, uint8_t bus) {
     for (const McfgRange& range : g_info.mcfg)

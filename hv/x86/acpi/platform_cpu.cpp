@@ -11,8 +11,12 @@
 namespace hv::acpi::platform {
 namespace {
 
-bool present(uint32_t cpu) { return cpu <= boot::highest_present_cpu(); }
-bool online(uint32_t cpu) { return cpu < kMaxCpus && arch::online_cpus().test(cpu); }
+bool present(uint32_t cpu) {
+    return cpu <= boot::highest_present_cpu();
+}
+bool online(uint32_t cpu) {
+    return cpu < kMaxCpus && arch::online_cpus().test(cpu);
+}
 
 /// CPUID's family and model with their extensions (AMD64 manual, volume 3, CPUID function 1).
 void decode_signature(uint32_t eax, xenpf_pcpu_version& into) {
@@ -92,7 +96,8 @@ Outcome core_parking(const Request& guest, xen_platform_op& op) {
         case XEN_CORE_PARKING_GET:
             parking.idle_nums = 0;
             return answer(guest, op, parking);
-        default: return Errno::kEINVAL;
+        default:
+            return Errno::kEINVAL;
     }
 }
 

@@ -31,11 +31,15 @@ Outcome settime64(const Request&, xen_platform_op& op) {
 
 Outcome platform_quirk(const Request&, xen_platform_op& op) {
     switch (op.u.platform_quirk.quirk_id) {
-        case QUIRK_NOIRQBALANCING: irq::stop_balancing(); return Outcome(0);
+        case QUIRK_NOIRQBALANCING:
+            irq::stop_balancing();
+            return Outcome(0);
         // The I/O APIC's index register is written before every access here: both are the same.
         case QUIRK_IOAPIC_BAD_REGSEL:
-        case QUIRK_IOAPIC_GOOD_REGSEL: return Outcome(0);
-        default: return Errno::kEINVAL;
+        case QUIRK_IOAPIC_GOOD_REGSEL:
+            return Outcome(0);
+        default:
+            return Errno::kEINVAL;
     }
 }
 
@@ -57,13 +61,16 @@ Outcome firmware_info(const Request& guest, xen_platform_op& op) {
         // Disks and monitor are known to the BIOS's real mode only, which is behind us.
         case XEN_FW_DISK_INFO:
         case XEN_FW_DISK_MBR_SIGNATURE:
-        case XEN_FW_VBEDDC_INFO: return Errno::kESRCH;
-        case XEN_FW_EFI_INFO: return Errno::kENOSYS;  // what Xen says when not booted by EFI
+        case XEN_FW_VBEDDC_INFO:
+            return Errno::kESRCH;
+        case XEN_FW_EFI_INFO:
+            return Errno::kENOSYS;  // what Xen says when not booted by EFI
         case XEN_FW_KBD_SHIFT_FLAGS:
             if (info.index != 0) return Errno::kESRCH;
             info.u.kbd_shift_flags = TRY(keyboard_shift_flags());
             return answer(guest, op, info.u.kbd_shift_flags);
-        default: return Errno::kEINVAL;
+        default:
+            return Errno::kEINVAL;
     }
 }
 

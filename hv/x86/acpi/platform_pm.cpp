@@ -124,11 +124,16 @@ Outcome enter_acpi_sleep(const Request&, xen_platform_op& op) {
 Outcome set_processor_pminfo(const Request&, xen_platform_op& op) {
     const auto& info = op.u.set_pminfo;
     switch (info.type) {
-        case XEN_PM_CX: return set_idle_states(info.id, info.u.power);
-        case XEN_PM_PX: return set_performance_states(info.id, info.u.perf);
-        case XEN_PM_TX: return Errno::kENOSYS;
-        case XEN_PM_PDC: return limit_capabilities(GuestAddress(info.u.pdc));
-        default: return Errno::kEINVAL;
+        case XEN_PM_CX:
+            return set_idle_states(info.id, info.u.power);
+        case XEN_PM_PX:
+            return set_performance_states(info.id, info.u.perf);
+        case XEN_PM_TX:
+            return Errno::kENOSYS;
+        case XEN_PM_PDC:
+            return limit_capabilities(GuestAddress(info.u.pdc));
+        default:
+            return Errno::kEINVAL;
     }
 }
 

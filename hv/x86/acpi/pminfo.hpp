@@ -11,7 +11,7 @@
 namespace hv::acpi {
 
 struct IdleState {
-    uint8_t type = 0;            ///< 1 for C1 …
+    uint8_t type = 0;  ///< 1 for C1 …
     uint32_t latency_us = 0;
     uint32_t power_mw = 0;
 };

@@ -41,7 +41,9 @@ void quiesce() {
 void write_register(const acpi::Register& reg, uint8_t value) {
     using Space = acpi::Register::Space;
     switch (reg.space) {
-        case Space::kPort: arch::out8(static_cast<uint16_t>(reg.address), value); break;
+        case Space::kPort:
+            arch::out8(static_cast<uint16_t>(reg.address), value);
+            break;
         case Space::kMemory:
             if (auto* at = static_cast<volatile uint8_t*>(arch::map_device(reg.address, 1)))
                 *at = value;

@@ -21,16 +21,22 @@ bool has_text(Bytes bytes, size_t offset, std::string_view text) {
 /// MPS INTI flags (ACPI table 5-26): polarity in bits 0-1, trigger mode in bits 2-3.
 Polarity polarity_of(uint16_t flags) {
     switch (flags & 3) {
-        case 1: return Polarity::kHigh;
-        case 3: return Polarity::kLow;
-        default: return Polarity::kBusDefault;
+        case 1:
+            return Polarity::kHigh;
+        case 3:
+            return Polarity::kLow;
+        default:
+            return Polarity::kBusDefault;
     }
 }
 Trigger trigger_of(uint16_t flags) {
     switch ((flags >> 2) & 3) {
-        case 1: return Trigger::kEdge;
-        case 3: return Trigger::kLevel;
-        default: return Trigger::kBusDefault;
+        case 1:
+            return Trigger::kEdge;
+        case 3:
+            return Trigger::kLevel;
+        default:
+            return Trigger::kBusDefault;
     }
 }
 
@@ -84,8 +90,11 @@ void parse_madt_entry(Bytes e, Info& into) {
                 {read<uint32_t>(e, 4), e[8], polarity_of(flags), trigger_of(flags)});
             break;
         }
-        case kLocalApicAddress: into.lapic_address = read<uint64_t>(e, 4); break;
-        default: break;
+        case kLocalApicAddress:
+            into.lapic_address = read<uint64_t>(e, 4);
+            break;
+        default:
+            break;
     }
 }
 
@@ -247,8 +256,8 @@ Result<> parse_mcfg(Bytes table, Info& into) {
 }
 
 void find_soft_off(Bytes aml, Info& into) {
-    constexpr std::string_view kName = "\x08" "_S5_";
-    constexpr std::string_view kRootName = "\x08" "\\_S5_";
+    constexpr std::string_view kName = "\010_S5_";  // NameOp and the name
+    constexpr std::string_view kRootName = "\010\\_S5_";
     for (size_t at = kHeaderBytes; at < aml.size(); ++at) {
         const size_t skip = has_text(aml, at, kName)       ? kName.size()
                             : has_text(aml, at, kRootName) ? kRootName.size()

@@ -49,8 +49,8 @@ struct Register {
 
 struct Cpu {
     uint32_t apic_id = 0;
-    uint32_t acpi_id = 0;   ///< processor UID, as the DSDT and Domain 0 name it
-    bool enabled = false;   ///< false: a slot for hot-plug
+    uint32_t acpi_id = 0;  ///< processor UID, as the DSDT and Domain 0 name it
+    bool enabled = false;  ///< false: a slot for hot-plug
 };
 
 struct IoApicEntry {
@@ -81,7 +81,7 @@ struct LocalNmi {
 
 /// PCI Express memory-mapped configuration (MCFG, PCI firmware specification 4.1.2).
 struct McfgRange {
-    uint64_t address = 0;   ///< of bus 0's space, even if start_bus is not 0
+    uint64_t address = 0;  ///< of bus 0's space, even if start_bus is not 0
     uint16_t segment = 0;
     uint8_t start_bus = 0;
     uint8_t end_bus = 0;
@@ -107,22 +107,22 @@ struct Info {
     ShortList<LocalNmi, 16> local_nmis;
     // FADT
     bool has_fadt = false;
-    uint16_t sci = 9;               ///< ISA number of the system control interrupt
+    uint16_t sci = 9;  ///< ISA number of the system control interrupt
     uint32_t pm1a_event_port = 0;
     uint32_t pm1b_event_port = 0;
-    uint8_t pm1_event_bytes = 0;    ///< status and enable registers together
+    uint8_t pm1_event_bytes = 0;  ///< status and enable registers together
     uint32_t pm1a_control_port = 0;
     uint32_t pm1b_control_port = 0;  ///< 0: none
     uint16_t pm_timer_port = 0;      ///< 0: none
     uint8_t pm_timer_width = 24;     ///< bits: 24 or 32
     Register reset_register;
     uint8_t reset_value = 0;
-    bool hardware_reduced = false;   ///< no PM registers, no SCI
+    bool hardware_reduced = false;  ///< no PM registers, no SCI
     uint64_t dsdt_address = 0;
     // DSDT
     SoftOff soft_off;
     // HPET
-    uint64_t hpet_address = 0;       ///< 0: none
+    uint64_t hpet_address = 0;  ///< 0: none
     // MCFG
     ShortList<McfgRange, 16> mcfg;
 };

@@ -23,7 +23,9 @@ AtomicCpuMask g_begun;
 
 }  // namespace
 
-bool secondary_has_begun(CpuId cpu) { return g_begun.test(cpu); }
+bool secondary_has_begun(CpuId cpu) {
+    return g_begun.test(cpu);
+}
 
 void secondary_start(CpuId cpu) {
     cpu::write_cr3(cpu::idle_cr3());

@@ -94,8 +94,8 @@ Result<uint64_t> find_low_page() {
 class TransitTables {
   public:
     static Result<TransitTables> create() {
-        constexpr uint64_t kTable = 3;           // present, writable
-        constexpr uint64_t kIdentity2M = 0x83;   // and large
+        constexpr uint64_t kTable = 3;          // present, writable
+        constexpr uint64_t kIdentity2M = 0x83;  // and large
         TransitTables tables;
         for (Mfn& frame : tables.frames_)
             frame = TRY(memory::alloc_frames(0, {.address_bits = 32}));
@@ -109,7 +109,8 @@ class TransitTables {
     uint32_t cr3() const { return static_cast<uint32_t>(address_of(frames_[0])); }
 
     TransitTables(TransitTables&& other) {
-        for (size_t i = 0; i < kFrames; ++i) frames_[i] = std::exchange(other.frames_[i], kInvalidMfn);
+        for (size_t i = 0; i < kFrames; ++i)
+            frames_[i] = std::exchange(other.frames_[i], kInvalidMfn);
     }
     ~TransitTables() {
         for (Mfn frame : frames_)
@@ -215,7 +216,11 @@ void start_other_cpus() {
         g_highest_present + 1);
 }
 
-CpuId highest_present_cpu() { return g_highest_present; }
-CpuNames cpu_names(CpuId cpu) { return g_names[cpu]; }
+CpuId highest_present_cpu() {
+    return g_highest_present;
+}
+CpuNames cpu_names(CpuId cpu) {
+    return g_names[cpu];
+}
 
 }  // namespace hv::boot

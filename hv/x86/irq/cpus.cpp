@@ -14,15 +14,21 @@ AtomicCpuMask g_kicked;  // a kick is on its way: another would tell nothing new
 
 namespace irq {
 
-void mark_online(CpuId cpu) { g_online.set(cpu); }
+void mark_online(CpuId cpu) {
+    g_online.set(cpu);
+}
 
-void note_kick() { g_kicked.clear(arch::this_cpu()); }
+void note_kick() {
+    g_kicked.clear(arch::this_cpu());
+}
 
 }  // namespace irq
 
 namespace arch {
 
-CpuMask online_cpus() { return g_online.snapshot(); }
+CpuMask online_cpus() {
+    return g_online.snapshot();
+}
 
 void kick_cpu(CpuId cpu) {
     if (cpu == this_cpu() || !g_online.test(cpu)) return;

@@ -58,7 +58,8 @@ void deliver(Irq& line) {
             line.in_flight = line.needs_eoi();
             event::send_pirq(*line.guest, line.pirq);
             break;
-        case Irq::Consumer::kNobody: break;  // it was unbound while the interrupt was on its way
+        case Irq::Consumer::kNobody:
+            break;  // it was unbound while the interrupt was on its way
     }
 }
 
@@ -108,8 +109,10 @@ extern "C" void hv_interrupt(uint8_t vector) {
             lapic::eoi();
             lapic::handle_error();
             return;
-        case kVectorSpurious: return;  // has no bit in service, wants no EOI
-        default: break;
+        case kVectorSpurious:
+            return;  // has no bit in service, wants no EOI
+        default:
+            break;
     }
     if (vector <= kVectorPicLast) return;  // a PIC's spurious interrupt: not the local APIC's
     handle_device(vector);

@@ -62,8 +62,7 @@ const Controller* controller_at(uint64_t physical_base) {
 
 void mask_all(const Controller& c) {
     LockGuard guard(g_lock);
-    for (uint32_t pin = 0; pin < c.pins; ++pin)
-        c.write(c.low_register(c.gsi_base + pin), kMasked);
+    for (uint32_t pin = 0; pin < c.pins; ++pin) c.write(c.low_register(c.gsi_base + pin), kMasked);
 }
 
 }  // namespace
@@ -96,12 +95,14 @@ uint32_t gsi_count() {
     return count;
 }
 
-bool has_pin(uint32_t gsi) { return controller_of(gsi) != nullptr; }
+bool has_pin(uint32_t gsi) {
+    return controller_of(gsi) != nullptr;
+}
 
 void set_route(uint32_t gsi, const Route& route) {
     const Controller& c = must_have(gsi);
-    const uint32_t low = route.vector | (route.active_low ? kActiveLow : 0) |
-                         (route.level ? kLevel : 0) | kMasked;
+    const uint32_t low =
+        route.vector | (route.active_low ? kActiveLow : 0) | (route.level ? kLevel : 0) | kMasked;
     LockGuard guard(g_lock);
     const uint8_t reg = c.low_register(gsi);
     c.write(reg, low);  // masked before the other half changes

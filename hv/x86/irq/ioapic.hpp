@@ -10,7 +10,7 @@ namespace hv::irq::ioapic {
 /// How a pin is delivered: one CPU, by its APIC id (physical mode, fixed).
 struct Route {
     uint8_t vector = 0;
-    bool level = false;       ///< level triggered, else edge
+    bool level = false;  ///< level triggered, else edge
     bool active_low = false;
     uint8_t apic_id = 0;
 };

@@ -47,7 +47,8 @@ void describe_pin(Irq& line) {
     }
     if (const acpi::Override* o = override_of(line.number)) {
         line.gsi = o->gsi;
-        if (o->trigger != acpi::Trigger::kBusDefault) line.level = o->trigger == acpi::Trigger::kLevel;
+        if (o->trigger != acpi::Trigger::kBusDefault)
+            line.level = o->trigger == acpi::Trigger::kLevel;
         if (o->polarity != acpi::Polarity::kBusDefault)
             line.active_low = o->polarity == acpi::Polarity::kLow;
     }
@@ -100,7 +101,9 @@ void stop(Irq& line) {
 
 }  // namespace
 
-Irq::Irq() { throttle_timer.init(end_rest, this, 0); }
+Irq::Irq() {
+    throttle_timer.init(end_rest, this, 0);
+}
 
 void init() {
     pic::init();
@@ -119,7 +122,9 @@ void init() {
     g_lines[kIsaTimer]->reserved = true;  // the PIT is the hypervisor's
 }
 
-uint32_t line_count() { return g_line_count; }
+uint32_t line_count() {
+    return g_line_count;
+}
 
 Irq* line_of(uint32_t number) {
     if (number >= g_line_count) return nullptr;
@@ -166,7 +171,9 @@ void guest_eoi(Irq& line, const Domain& guest) {
     if (!line.throttled) set_masked(line, false);
 }
 
-void stop_balancing() { g_balancing.store(false); }
+void stop_balancing() {
+    g_balancing.store(false);
+}
 
 void move_to_cpu(Irq& line, CpuId cpu) {
     if (!g_balancing.load(std::memory_order_relaxed)) return;

@@ -33,26 +33,26 @@ struct Irq : RcuHead {
 
     SpinLock lock{static_cast<uint8_t>(Rank::kIrq)};
     // What it is; constant after creation but for the trigger (configure()).
-    uint32_t number = 0;       ///< ISA number below 16, else GSI; no meaning for messages
-    uint32_t gsi = kNoPin;     ///< its pin
+    uint32_t number = 0;    ///< ISA number below 16, else GSI; no meaning for messages
+    uint32_t gsi = kNoPin;  ///< its pin
     bool is_msi = false;
-    Msi msi;                   ///< if is_msi
+    Msi msi;  ///< if is_msi
     bool level = false;
     bool active_low = false;
-    bool configured = false;   ///< PHYSDEVOP_setup_gsi was here
-    bool reserved = false;     ///< never for a guest
+    bool configured = false;  ///< PHYSDEVOP_setup_gsi was here
+    bool reserved = false;    ///< never for a guest
     // Who serves it.
     Consumer consumer = Consumer::kNobody;
-    uint8_t vector = 0;        ///< while served
-    CpuId cpu = 0;             ///< where it arrives
+    uint8_t vector = 0;  ///< while served
+    CpuId cpu = 0;       ///< where it arrives
     Handler handler = nullptr;
     void* context = nullptr;
     Domain* guest = nullptr;
     Pirq pirq{0};
-    bool in_flight = false;    ///< masked until the guest's EOI
+    bool in_flight = false;  ///< masked until the guest's EOI
     // Storms.
-    bool throttled = false;    ///< masked until throttle_timer
-    uint32_t burst = 0;        ///< interrupts since burst_start
+    bool throttled = false;  ///< masked until throttle_timer
+    uint32_t burst = 0;      ///< interrupts since burst_start
     Nanoseconds burst_start = 0;
     Timer throttle_timer;
 

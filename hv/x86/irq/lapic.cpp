@@ -88,8 +88,8 @@ void choose_mode() {
     g_x2apic = (base & kBaseX2Apic) || (has_x2apic && boot::options().x2apic);
     g_tsc_deadline = features & (1u << 24);
     if (!g_x2apic) {
-        g_page = static_cast<volatile uint32_t*>(
-            arch::map_device(base & kBaseAddressMask, kPageSize));
+        g_page =
+            static_cast<volatile uint32_t*>(arch::map_device(base & kBaseAddressMask, kPageSize));
         if (!g_page) panic("no address space to map the local APIC");
     }
     g_chosen = true;
@@ -150,18 +150,28 @@ void init_cpu() {
     g_ids[arch::this_cpu()] = id();
 }
 
-void eoi() { write(Reg::kEoi, 0); }
+void eoi() {
+    write(Reg::kEoi, 0);
+}
 
 uint32_t id() {
     const uint32_t value = read(Reg::kId);
     return g_x2apic ? value : value >> 24;
 }
-bool is_x2apic() { return g_x2apic; }
+bool is_x2apic() {
+    return g_x2apic;
+}
 
-uint32_t id_of(CpuId cpu) { return g_ids[cpu]; }
-void set_id_of(CpuId cpu, uint32_t apic_id) { g_ids[cpu] = apic_id; }
+uint32_t id_of(CpuId cpu) {
+    return g_ids[cpu];
+}
+void set_id_of(CpuId cpu, uint32_t apic_id) {
+    g_ids[cpu] = apic_id;
+}
 
-void send_ipi(CpuId cpu, uint8_t vector) { command(g_ids[cpu], kLevelAssert | vector); }
+void send_ipi(CpuId cpu, uint8_t vector) {
+    command(g_ids[cpu], kLevelAssert | vector);
+}
 
 void send_ipi(const CpuMask& cpus, uint8_t vector) {
     const CpuId self = arch::this_cpu();
@@ -170,15 +180,21 @@ void send_ipi(const CpuMask& cpus, uint8_t vector) {
     });
 }
 
-void send_ipi_all_but_self(uint8_t vector) { send_ipi(arch::online_cpus(), vector); }
+void send_ipi_all_but_self(uint8_t vector) {
+    send_ipi(arch::online_cpus(), vector);
+}
 
-void send_init(uint32_t apic_id) { command(apic_id, kLevelAssert | kDeliverInit); }
+void send_init(uint32_t apic_id) {
+    command(apic_id, kLevelAssert | kDeliverInit);
+}
 
 void send_startup(uint32_t apic_id, uint8_t page) {
     command(apic_id, kLevelAssert | kDeliverStartup | page);
 }
 
-bool has_tsc_deadline() { return g_tsc_deadline; }
+bool has_tsc_deadline() {
+    return g_tsc_deadline;
+}
 
 void set_timer_ticks(uint32_t ticks) {
     if (g_deadline_mode.on(arch::this_cpu())) {
@@ -198,7 +214,9 @@ void set_timer_deadline(uint64_t tsc) {
     arch::write_msr(arch::msr::kTscDeadline, tsc);
 }
 
-uint32_t read_timer_ticks() { return read(Reg::kTimerCurrent); }
+uint32_t read_timer_ticks() {
+    return read(Reg::kTimerCurrent);
+}
 
 void shut_down() {
     if (!g_chosen) return;

@@ -14,7 +14,7 @@ namespace hv::irq::lapic {
 void init_cpu();
 
 void eoi();
-uint32_t id();       ///< of this CPU, as the MADT and destinations name it
+uint32_t id();  ///< of this CPU, as the MADT and destinations name it
 bool is_x2apic();
 
 /// The APIC id of an online CPU.

@@ -14,9 +14,9 @@ constexpr uint16_t kMsi64Bit = 1 << 7;
 constexpr uint16_t kMsiMaskable = 1 << 8;
 constexpr uint16_t kMsixEnable = 1 << 15;
 constexpr uint16_t kMsixSizeMask = 0x7ff;
-constexpr uint32_t kMsixTable = 4;             // BAR index and offset of the table
+constexpr uint32_t kMsixTable = 4;  // BAR index and offset of the table
 constexpr size_t kMsixEntryBytes = 16;
-constexpr uint32_t kMsixVectorControl = 3;     // word of a table entry; bit 0 masks
+constexpr uint32_t kMsixVectorControl = 3;  // word of a table entry; bit 0 masks
 
 constexpr uint32_t kCommand = 4;
 constexpr uint32_t kCommandMemory = 1 << 1;
@@ -24,8 +24,12 @@ constexpr uint32_t kFirstBar = 0x10;
 
 constexpr uint32_t kMessageAddress = 0xfee00000;  // + APIC id << 12: physical, no redirection
 
-uint32_t data_offset(const Msi& msi) { return msi.capability + (msi.is_64bit ? 12u : 8u); }
-uint32_t mask_offset(const Msi& msi) { return data_offset(msi) + 4; }
+uint32_t data_offset(const Msi& msi) {
+    return msi.capability + (msi.is_64bit ? 12u : 8u);
+}
+uint32_t mask_offset(const Msi& msi) {
+    return data_offset(msi) + 4;
+}
 
 uint16_t control(const Msi& msi) {
     return static_cast<uint16_t>(pci_config_read(msi.bdf, msi.capability + kControl, 2));

@@ -12,11 +12,11 @@ namespace hv::irq {
 /// One message of a function.
 struct Msi {
     Bdf bdf{0};
-    uint8_t capability = 0;      ///< offset of the capability
+    uint8_t capability = 0;  ///< offset of the capability
     bool is_msix = false;
-    bool is_64bit = false;       ///< MSI: address of two words
-    bool maskable = false;       ///< MSI-X always; MSI if its capability has mask bits
-    uint16_t entry = 0;          ///< MSI-X: index in the table
+    bool is_64bit = false;  ///< MSI: address of two words
+    bool maskable = false;  ///< MSI-X always; MSI if its capability has mask bits
+    uint16_t entry = 0;     ///< MSI-X: index in the table
     volatile uint32_t* table_entry = nullptr;  ///< MSI-X: four words, mapped
 };
 

@@ -28,7 +28,9 @@ struct ConfigAccess {
 // Address and data port are two cycles that belong together: one lock for all.
 Locked<ConfigAccess, Rank::kPci> g_access;
 
-bool reachable_by_ports(Bdf bdf, uint32_t reg) { return bdf.raw() <= 0xffff && reg < 256; }
+bool reachable_by_ports(Bdf bdf, uint32_t reg) {
+    return bdf.raw() <= 0xffff && reg < 256;
+}
 
 void select(Bdf bdf, uint32_t reg) {
     arch::out32(kPortConfigAddress, 0x80000000u | bdf.raw() << 8 | (reg & 0xfc));

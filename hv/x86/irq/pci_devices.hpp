@@ -7,8 +7,8 @@
 namespace hv::irq {
 
 struct PciDeviceInfo {
-    bool is_extended = false;   ///< its function number reaches into the device number (ARI)
-    bool is_virtual = false;    ///< an SR-IOV virtual function of `physical`
+    bool is_extended = false;  ///< its function number reaches into the device number (ARI)
+    bool is_virtual = false;   ///< an SR-IOV virtual function of `physical`
     Bdf physical{0};
     uint32_t proximity = ~uint32_t{0};  ///< ACPI proximity domain, if told
 };

@@ -104,7 +104,9 @@ Outcome restore_msi_ext(Domain& caller, GuestAddress argument) {
     return restore(caller, make_bdf(op.seg, op.bus, op.devfn));
 }
 
-Outcome prepare_msix(Domain& caller, GuestAddress argument) { return hold(caller, argument, true); }
+Outcome prepare_msix(Domain& caller, GuestAddress argument) {
+    return hold(caller, argument, true);
+}
 Outcome release_msix(Domain& caller, GuestAddress argument) {
     return hold(caller, argument, false);
 }

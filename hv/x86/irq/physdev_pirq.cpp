@@ -21,8 +21,8 @@ Bdf function_of(const physdev_map_pirq& map) {
 }
 
 Result<Pirq> map_one_message(Domain& domain, const physdev_map_pirq& map) {
-    const Msi msi = TRY(find_msi(function_of(map), static_cast<uint16_t>(map.entry_nr),
-                                 map.table_base));
+    const Msi msi =
+        TRY(find_msi(function_of(map), static_cast<uint16_t>(map.entry_nr), map.table_base));
     return map_message(domain, msi, map.pirq);
 }
 
@@ -43,7 +43,8 @@ Result<Pirq> map(Domain& domain, const physdev_map_pirq& map) {
             // interrupt remapping.
             if (map.entry_nr != 1) return Errno::kEOPNOTSUPP;
             return map_one_message(domain, map);
-        default: return Errno::kEINVAL;
+        default:
+            return Errno::kEINVAL;
     }
 }
 

@@ -93,7 +93,9 @@ void destroy_pirqs(Domain& domain) {
     domain.arch.pirqs = nullptr;
 }
 
-uint32_t pirq_count(const Domain& domain) { return domain.arch.pirqs ? kMaxPirqs : 0; }
+uint32_t pirq_count(const Domain& domain) {
+    return domain.arch.pirqs ? kMaxPirqs : 0;
+}
 
 Result<Pirq> map_pin(Domain& domain, uint32_t number, int wanted) {
     Irq* line = line_of(number);

@@ -8,7 +8,9 @@ namespace {
 std::atomic<Irq*> g_lines[256];
 
 /// PV guests issue these with `int`: their gates belong to the guests.
-bool reserved_for_guests(unsigned vector) { return vector == 0x80 || vector == 0x82; }
+bool reserved_for_guests(unsigned vector) {
+    return vector == 0x80 || vector == 0x82;
+}
 
 }  // namespace
 
@@ -26,8 +28,12 @@ Result<uint8_t> allocate_vector(Irq& line) {
     return Errno::kENOSPC;
 }
 
-void free_vector(uint8_t vector) { g_lines[vector].store(nullptr); }
+void free_vector(uint8_t vector) {
+    g_lines[vector].store(nullptr);
+}
 
-Irq* line_of_vector(uint8_t vector) { return g_lines[vector].load(std::memory_order_acquire); }
+Irq* line_of_vector(uint8_t vector) {
+    return g_lines[vector].load(std::memory_order_acquire);
+}
 
 }  // namespace hv::irq

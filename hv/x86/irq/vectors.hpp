@@ -19,11 +19,11 @@ inline constexpr uint8_t kVectorPicFirst = 0x20;
 inline constexpr uint8_t kVectorPicLast = 0x2f;
 inline constexpr uint8_t kVectorDeviceFirst = 0x30;
 inline constexpr uint8_t kVectorDeviceLast = 0xef;
-inline constexpr uint8_t kVectorTimer = 0xfa;      ///< this CPU's timer is due
-inline constexpr uint8_t kVectorKick = 0xfb;       ///< look at your softirqs
-inline constexpr uint8_t kVectorFlush = 0xfc;      ///< serve TLB flush requests
-inline constexpr uint8_t kVectorError = 0xfe;      ///< the local APIC met an error
-inline constexpr uint8_t kVectorSpurious = 0xff;   ///< needs no EOI
+inline constexpr uint8_t kVectorTimer = 0xfa;     ///< this CPU's timer is due
+inline constexpr uint8_t kVectorKick = 0xfb;      ///< look at your softirqs
+inline constexpr uint8_t kVectorFlush = 0xfc;     ///< serve TLB flush requests
+inline constexpr uint8_t kVectorError = 0xfe;     ///< the local APIC met an error
+inline constexpr uint8_t kVectorSpurious = 0xff;  ///< needs no EOI
 
 struct Irq;
 

@@ -44,7 +44,7 @@ struct InterruptMachine {
     std::vector<RcuHead*> grace;
     Nanoseconds now = 0;
     acpi::Info acpi;
-    std::vector<uint32_t> sent;      ///< PIRQs
+    std::vector<uint32_t> sent;  ///< PIRQs
     bool message_masked = true, messages_on = false;
     irq::MsiTarget message{};
     size_t heap_objects = 0;
@@ -59,7 +59,9 @@ struct InterruptMachine {
 inline InterruptMachine machine;
 
 namespace acpi {
-const Info& info() { return machine.acpi; }
+const Info& info() {
+    return machine.acpi;
+}
 }  // namespace acpi
 
 namespace irq {
@@ -70,10 +72,18 @@ void init() {}
 namespace ioapic {
 constexpr uint32_t kPins = 24;
 void init() {}
-uint32_t gsi_count() { return kPins; }
-bool has_pin(uint32_t gsi) { return gsi < kPins; }
-void set_route(uint32_t gsi, const Route& route) { machine.pins[gsi] = {route, true}; }
-void set_destination(uint32_t gsi, uint8_t id) { machine.pins[gsi].route.apic_id = id; }
+uint32_t gsi_count() {
+    return kPins;
+}
+bool has_pin(uint32_t gsi) {
+    return gsi < kPins;
+}
+void set_route(uint32_t gsi, const Route& route) {
+    machine.pins[gsi] = {route, true};
+}
+void set_destination(uint32_t gsi, uint8_t id) {
+    machine.pins[gsi].route.apic_id = id;
+}
 void set_masked(uint32_t gsi, bool masked) {
     machine.pins[gsi].masked = masked;
     machine.note((masked ? "mask " : "unmask ") + std::to_string(gsi));
@@ -81,8 +91,12 @@ void set_masked(uint32_t gsi, bool masked) {
 }  // namespace ioapic
 
 namespace lapic {
-void eoi() { machine.note("eoi"); }
-uint32_t id_of(CpuId cpu) { return cpu * 2; }
+void eoi() {
+    machine.note("eoi");
+}
+uint32_t id_of(CpuId cpu) {
+    return cpu * 2;
+}
 void handle_error() {}
 void send_ipi(CpuId, uint8_t) {}
 }  // namespace lapic
@@ -94,7 +108,9 @@ void write_message(const Msi&, MsiTarget target) {
 void set_message_masked(const Msi& msi, bool masked) {
     if (msi.maskable) machine.message_masked = masked;
 }
-void enable_messages(const Msi&, bool on) { machine.messages_on = on; }
+void enable_messages(const Msi&, bool on) {
+    machine.messages_on = on;
+}
 void note_kick() {}
 }  // namespace irq
 
@@ -104,20 +120,34 @@ bool send_pirq(Domain&, Pirq pirq) {
     machine.note("send " + std::to_string(pirq.raw()));
     return true;
 }
-void unmask_pirq(Domain&, Pirq) { machine.note("unmask port"); }
+void unmask_pirq(Domain&, Pirq) {
+    machine.note("unmask port");
+}
 }  // namespace event
 
 namespace arch {
 uintptr_t kDirectMap;
 uintptr_t kFrameTable;
-CpuId this_cpu() { return 0; }
-Vcpu& current() { std::abort(); }
-CpuMask online_cpus() { return CpuMask::first_n(2); }
-Nanoseconds now() { return machine.now; }
+CpuId this_cpu() {
+    return 0;
+}
+Vcpu& current() {
+    std::abort();
+}
+CpuMask online_cpus() {
+    return CpuMask::first_n(2);
+}
+Nanoseconds now() {
+    return machine.now;
+}
 void serve_flush_request() {}
-CpuMask cpus_not_flushed_since(const CpuMask&, uint32_t) { return {}; }
+CpuMask cpus_not_flushed_since(const CpuMask&, uint32_t) {
+    return {};
+}
 void flush_tlb(const CpuMask&) {}
-uint32_t tlb_flush_stamp() { return 0; }
+uint32_t tlb_flush_stamp() {
+    return 0;
+}
 }  // namespace arch
 
 namespace heap {
@@ -143,9 +173,15 @@ struct TimerCall {
 std::map<const Timer*, TimerCall> timer_calls;
 }  // namespace
 
-void Timer::init(Function function, void* data, CpuId) { timer_calls[this] = {function, data}; }
-void Timer::set(Nanoseconds deadline) { machine.timers[this] = deadline; }
-void Timer::stop() { machine.timers.erase(this); }
+void Timer::init(Function function, void* data, CpuId) {
+    timer_calls[this] = {function, data};
+}
+void Timer::set(Nanoseconds deadline) {
+    machine.timers[this] = deadline;
+}
+void Timer::stop() {
+    machine.timers.erase(this);
+}
 void Timer::kill() {
     stop();
     timer_calls.erase(this);
@@ -169,14 +205,20 @@ void InterruptMachine::run_until(Nanoseconds time) {
     }
 }
 
-bool log_enabled(LogLevel, bool) { return false; }
+bool log_enabled(LogLevel, bool) {
+    return false;
+}
 void log_args(LogLevel, bool, std::string_view, const base::FormatArg*, size_t) {}
-void panic_args(std::string_view, const base::FormatArg*, size_t) { std::abort(); }
+void panic_args(std::string_view, const base::FormatArg*, size_t) {
+    std::abort();
+}
 
 }  // namespace hv
 
 namespace base {
-void spin_wait() { std::abort(); }  // one thread: a lock that is taken twice is a deadlock
+void spin_wait() {
+    std::abort();
+}  // one thread: a lock that is taken twice is a deadlock
 void note_lock_taken(uint8_t) {}
 void note_lock_dropped(uint8_t) {}
 }  // namespace base
