@@ -45,8 +45,12 @@ class GuestIn : public GuestAddress {
     /// One element; kEFAULT if the guest cannot read it.
     Result<T> load(uint64_t index = 0) const {
         T value;
-        TRY(arch::copy_from_guest(&value, at(index, sizeof(T)), sizeof(T)));
+        TRY(arch::fetch_from_guest<sizeof(T)>(&value, at(index, sizeof(T))));
         return value;
+    }
+    /// The same to where it is wanted, for paths where a second copy counts.
+    Result<> fetch(T& into, uint64_t index = 0) const {
+        return arch::fetch_from_guest<sizeof(T)>(&into, at(index, sizeof(T)));
     }
     Result<> load_many(std::span<T> into, uint64_t first = 0) const {
         return arch::copy_from_guest(into.data(), at(first, sizeof(T)), into.size_bytes());
@@ -61,7 +65,7 @@ class GuestOut : public GuestAddress {
     using GuestAddress::GuestAddress;
 
     Result<> store(const T& value, uint64_t index = 0) const {
-        return arch::copy_to_guest(at(index, sizeof(T)), &value, sizeof(T));
+        return arch::store_to_guest<sizeof(T)>(at(index, sizeof(T)), &value);
     }
     Result<> store_many(std::span<const T> from, uint64_t first = 0) const {
         return arch::copy_to_guest(at(first, sizeof(T)), from.data(), from.size_bytes());
@@ -81,8 +85,8 @@ class GuestInOut : public GuestIn<T> {
     Result<> store_field(const C& value, M C::*member, uint64_t index = 0) const {
         const auto offset = reinterpret_cast<const char*>(&(value.*member)) -
                             reinterpret_cast<const char*>(&value);
-        return arch::copy_to_guest(this->at(index, sizeof(T)) + static_cast<uint64_t>(offset),
-                                   &(value.*member), sizeof(M));
+        return arch::store_to_guest<sizeof(M)>(
+            this->at(index, sizeof(T)) + static_cast<uint64_t>(offset), &(value.*member));
     }
     GuestOut<T> out() const { return GuestOut<T>(this->raw()); }
 };

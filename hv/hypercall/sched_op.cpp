@@ -62,13 +62,20 @@ Outcome do_sched_op(uint64_t command, uint64_t arg, uint64_t, uint64_t, uint64_t
         case SCHEDOP_block:
             sched::block_current();
             return {};
-        case SCHEDOP_shutdown: return shutdown(GuestIn<sched_shutdown>(arg));
-        case SCHEDOP_poll: return poll(GuestIn<sched_poll>(arg));
-        case SCHEDOP_remote_shutdown: return remote_shutdown(GuestIn<sched_remote_shutdown>(arg));
-        case SCHEDOP_shutdown_code: return latch_shutdown_code(GuestIn<sched_shutdown>(arg));
-        case SCHEDOP_watchdog: return watchdog(GuestIn<sched_watchdog>(arg));
-        case SCHEDOP_pin_override: return pin_override(GuestIn<sched_pin_override>(arg));
-        default: return Errno::kENOSYS;
+        case SCHEDOP_shutdown:
+            return shutdown(GuestIn<sched_shutdown>(arg));
+        case SCHEDOP_poll:
+            return poll(GuestIn<sched_poll>(arg));
+        case SCHEDOP_remote_shutdown:
+            return remote_shutdown(GuestIn<sched_remote_shutdown>(arg));
+        case SCHEDOP_shutdown_code:
+            return latch_shutdown_code(GuestIn<sched_shutdown>(arg));
+        case SCHEDOP_watchdog:
+            return watchdog(GuestIn<sched_watchdog>(arg));
+        case SCHEDOP_pin_override:
+            return pin_override(GuestIn<sched_pin_override>(arg));
+        default:
+            return Errno::kENOSYS;
     }
 }
 
@@ -84,7 +91,8 @@ Outcome do_sched_op_compat(uint64_t command, uint64_t arg, uint64_t, uint64_t, u
         case SCHEDOP_shutdown:
             caller().shutdown(static_cast<uint8_t>(arg));
             return {};
-        default: return Errno::kENOSYS;
+        default:
+            return Errno::kENOSYS;
     }
 }
 

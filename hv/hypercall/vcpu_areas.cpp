@@ -14,8 +14,7 @@ namespace hv {
 namespace {
 
 Result<> move_vcpu_info(Vcpu& vcpu, Mfn mfn, uint32_t offset) {
-    if (offset > kPageSize - sizeof(vcpu_info) || offset % alignof(vcpu_info))
-        return Errno::kENXIO;
+    if (offset > kPageSize - sizeof(vcpu_info) || offset % alignof(vcpu_info)) return Errno::kENXIO;
     if (vcpu.info_mfn != kInvalidMfn) return Errno::kEINVAL;
     if (&vcpu != &arch::current() && !(vcpu.pause_flags.load() & pause::kDown))
         return Errno::kEINVAL;

@@ -101,15 +101,18 @@ Outcome physical_id(const Vcpu& vcpu, GuestOut<vcpu_get_physid> arg) {
 
 Outcome operate(uint32_t command, Vcpu& vcpu, uint64_t arg) {
     switch (command) {
-        case VCPUOP_initialise: return initialise(vcpu, GuestIn<vcpu_guest_context>(arg));
-        case VCPUOP_up: return up(vcpu);
-        case VCPUOP_down: return down(vcpu);
-        case VCPUOP_is_up: return Outcome(is_down(vcpu) ? 0 : 1);
+        case VCPUOP_initialise:
+            return initialise(vcpu, GuestIn<vcpu_guest_context>(arg));
+        case VCPUOP_up:
+            return up(vcpu);
+        case VCPUOP_down:
+            return down(vcpu);
+        case VCPUOP_is_up:
+            return Outcome(is_down(vcpu) ? 0 : 1);
         case VCPUOP_get_runstate_info:
             return GuestOut<vcpu_runstate_info>(arg).store(sched::runstate_of(vcpu));
         case VCPUOP_register_runstate_memory_area:
-            return register_runstate_area(
-                vcpu, GuestIn<vcpu_register_runstate_memory_area>(arg));
+            return register_runstate_area(vcpu, GuestIn<vcpu_register_runstate_memory_area>(arg));
         case VCPUOP_set_periodic_timer:
             return set_periodic(vcpu, GuestIn<vcpu_set_periodic_timer>(arg));
         case VCPUOP_stop_periodic_timer:
@@ -117,17 +120,20 @@ Outcome operate(uint32_t command, Vcpu& vcpu, uint64_t arg) {
             return {};
         case VCPUOP_set_singleshot_timer:
             return set_singleshot(vcpu, GuestIn<vcpu_set_singleshot_timer>(arg));
-        case VCPUOP_stop_singleshot_timer: return stop_singleshot(vcpu);
+        case VCPUOP_stop_singleshot_timer:
+            return stop_singleshot(vcpu);
         case VCPUOP_register_vcpu_info:
             return register_vcpu_info(vcpu, GuestIn<vcpu_register_vcpu_info>(arg));
-        case VCPUOP_get_physid: return physical_id(vcpu, GuestOut<vcpu_get_physid>(arg));
+        case VCPUOP_get_physid:
+            return physical_id(vcpu, GuestOut<vcpu_get_physid>(arg));
         case VCPUOP_register_vcpu_time_memory_area:
             return register_time_area(vcpu, GuestIn<vcpu_register_time_memory_area>(arg));
         case VCPUOP_send_nmi:
             if (arg) return Errno::kEINVAL;
             arch::send_nmi(vcpu);
             return Outcome{};
-        default: return Errno::kENOSYS;
+        default:
+            return Errno::kENOSYS;
     }
 }
 

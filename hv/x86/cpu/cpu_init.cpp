@@ -15,9 +15,11 @@ extern char entry_stubs[];
 }
 
 namespace hv::cpu {
+
+constinit Features detected_features = {};
+
 namespace {
 
-Features the_features;
 PerCpu<Mfn> gdt_pages;
 
 struct [[gnu::packed]] DescriptorPointer {
@@ -82,7 +84,7 @@ void write_stub(uint8_t* code, uint64_t stack) {
 }  // namespace
 
 uint64_t own_cr4() {
-    const Features& f = the_features;
+    const Features& f = detected_features;
     uint64_t cr4 = kCr4Pae | kCr4De | kCr4Mce | kCr4OsFxsr | kCr4OsXmmExcpt;
     if (f.pge) cr4 |= kCr4Pge;
     if (f.fsgsbase) cr4 |= kCr4FsGsBase;
@@ -109,12 +111,10 @@ void set_syscall_msrs(CpuId cpu) {
 
 }  // namespace
 
-const Features& features() { return the_features; }
-
 void detect_features() {
     const auto leaf1 = native::cpuid(1);
     const auto leaf7 = native::cpuid(0).a >= 7 ? native::cpuid(7) : native::Cpuid{};
-    Features& f = the_features;
+    Features& f = detected_features;
     f.pge = leaf1.d >> 13 & 1;
     f.x2apic = leaf1.c >> 21 & 1;
     f.tsc_deadline = leaf1.c >> 24 & 1;

@@ -61,7 +61,8 @@ XENOLITH_CONTROL_REGISTER(4)
 struct Features {
     bool smep, smap, fsgsbase, invpcid, xsave, umip, nx, pge, la57, x2apic, tsc_deadline;
 };
-const Features& features();
+extern Features detected_features;
+inline const Features& features() { return detected_features; }
 /// Fills features() in; once, on the boot CPU, before init_this_cpu().
 void detect_features();
 

@@ -22,6 +22,7 @@ AtomicCpuMask pending;
 // Counts flushes of whole TLBs; a CPU's own value is what it was when it last began one.
 std::atomic<uint32_t> flush_clock{1};
 PerCpu<std::atomic<uint32_t>> flushed_at;
+AtomicCpuMask guest_loaded;
 
 void flush_page_local(uint64_t linear) {
     asm volatile("invlpg (%0)" ::"r"(linear) : "memory");
@@ -63,6 +64,11 @@ void flush_tlb_local() {
     flushed_at.on(this_cpu()).store(stamp);
 }
 
+void note_guest_loaded(bool loaded) {
+    const CpuId cpu = this_cpu();
+    loaded ? guest_loaded.set(cpu) : guest_loaded.clear(cpu);
+}
+
 void serve_flush_request() {
     const CpuId self = this_cpu();
     if (!pending.test(self)) return;
@@ -78,6 +84,7 @@ uint32_t tlb_flush_stamp() { return flush_clock.load(); }
 CpuMask cpus_not_flushed_since(const CpuMask& cpus, uint32_t stamp) {
     CpuMask stale;
     cpus.for_each([&](size_t cpu) {
+        if (!guest_loaded.test(cpu)) return;
         // Signed difference, so that the clock may wrap; what looks like the future is stale.
         const auto age = static_cast<int32_t>(flushed_at.on(static_cast<CpuId>(cpu)).load() - stamp);
         if (age <= 0) stale.set(cpu);

@@ -9,6 +9,10 @@ namespace hv::arch {
 /// From the flush vector's interrupt, and from every wait loop.
 void serve_flush_request();
 
+/// Whether a guest's page tables are loaded on this CPU. One that idles has flushed everything and
+/// caches nothing of any guest, so nobody has to wait for it.
+void note_guest_loaded(bool loaded);
+
 /// This CPU only: everything, global entries included.
 void flush_tlb_local();
 

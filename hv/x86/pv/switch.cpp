@@ -92,6 +92,7 @@ void load_descriptors(Vcpu& vcpu, CpuId cpu) {
 void load(Vcpu& vcpu, CpuId cpu) {
     load_descriptors(vcpu, cpu);
     vcpu.domain->dirty_cpus.set(cpu);
+    note_guest_loaded(true);
     CpuInfo& info = cpu::cpu_info();
     info.current = &vcpu;
     pv::load_page_tables(vcpu);
@@ -118,6 +119,7 @@ void load_idle(Vcpu& idle, CpuId cpu) {
     cpu::write_cr3(cpu::idle_cr3());
     cpu::write_cr4(cpu::own_cr4());
     flush_tlb_local();
+    note_guest_loaded(false);
 }
 
 }  // namespace

@@ -7,8 +7,7 @@ namespace hv::time {
 uint64_t Discipline::ticks_since_last(Sample sample) const {
     const uint64_t seen = (sample.count - last_.count) & timer_.mask();
     if (timer_.bits == 64) return seen;
-    const uint64_t expected =
-        timer_.to_ticks(Scale::of(rate_).to_ns(sample.tsc - last_.tsc));
+    const uint64_t expected = timer_.to_ticks(Scale::of(rate_).to_ns(sample.tsc - last_.tsc));
     const uint64_t half = uint64_t{1} << (timer_.bits - 1);
     const uint64_t wraps = expected + half > seen ? (expected + half - seen) >> timer_.bits : 0;
     return seen + (wraps << timer_.bits);

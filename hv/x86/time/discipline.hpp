@@ -14,9 +14,9 @@ namespace hv::time {
 
 class Discipline {
   public:
-    static constexpr int64_t kLargestStep = 10'000;      ///< ppb each time
-    static constexpr int64_t kLargestDetour = 10'000;    ///< ppb, to work off a distance
-    static constexpr Nanoseconds kHorizon = 20 * kSecond;      ///< … in about this time
+    static constexpr int64_t kLargestStep = 10'000;        ///< ppb each time
+    static constexpr int64_t kLargestDetour = 10'000;      ///< ppb, to work off a distance
+    static constexpr Nanoseconds kHorizon = 20 * kSecond;  ///< … in about this time
     static constexpr Nanoseconds kLongestBaseline = 1000 * kSecond;
 
     constexpr Discipline() = default;
@@ -36,8 +36,8 @@ class Discipline {
     PlatformTimer timer_{};
     Sample anchor_, last_;
     Rate rate_;
-    uint64_t ticks_ = 0;          ///< of the platform timer since the anchor
-    Nanoseconds anchor_ns_ = 0;   ///< what system time should have been at the anchor
+    uint64_t ticks_ = 0;         ///< of the platform timer since the anchor
+    Nanoseconds anchor_ns_ = 0;  ///< what system time should have been at the anchor
     bool synchronised_ = false;
 };
 

@@ -10,10 +10,10 @@ namespace hv::time {
 
 struct PlatformTimer {
     std::string_view name;
-    unsigned bits;             ///< the counter wraps at 2^bits
-    uint64_t ns_numerator;     ///< n ticks last n * ns_numerator / ns_denominator ns
+    unsigned bits;          ///< the counter wraps at 2^bits
+    uint64_t ns_numerator;  ///< n ticks last n * ns_numerator / ns_denominator ns
     uint64_t ns_denominator;
-    uint64_t (*read)();        ///< counts up
+    uint64_t (*read)();  ///< counts up
 
     uint64_t mask() const { return bits == 64 ? ~uint64_t{0} : (uint64_t{1} << bits) - 1; }
     uint64_t to_ns(uint64_t ticks) const { return mul_div(ticks, ns_numerator, ns_denominator); }

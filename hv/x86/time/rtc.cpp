@@ -29,8 +29,8 @@ base::Result<uint64_t> decode_rtc(RtcRegisters r) {
     const unsigned day = value(r.day), month = value(r.month), year = value(r.year);
     unsigned hour = value(r.hours);
     if (!(r.status_b & k24Hours)) hour = hour % 12 + (afternoon ? 12 : 0);
-    if (second > 59 || minute > 59 || hour > 23 || day < 1 || day > 31 || month < 1 ||
-        month > 12 || year > 99)
+    if (second > 59 || minute > 59 || hour > 23 || day < 1 || day > 31 || month < 1 || month > 12 ||
+        year > 99)
         return base::Errno::kEINVAL;
     const uint64_t days = days_since_1970(year + (year < 70 ? 2000 : 1900), month, day);
     return ((days * 24 + hour) * 60 + minute) * 60 + second;

@@ -26,7 +26,8 @@ struct Rate {
     uint64_t hz() const { return mul_div(1'000'000'000, uint64_t{1} << kShift, raw); }
     /// This rate, faster by `ppb` parts in 10^9 (slower if negative).
     Rate adjusted(int64_t ppb) const {
-        const uint64_t part = mul_div(raw, static_cast<uint64_t>(ppb < 0 ? -ppb : ppb), 1'000'000'000);
+        const auto size = static_cast<uint64_t>(ppb < 0 ? -ppb : ppb);
+        const uint64_t part = mul_div(raw, size, 1'000'000'000);
         return {ppb < 0 ? raw - part : raw + part};
     }
     /// By how much this rate is above `other`, in parts in 10^9; at most 10^9 either way.

@@ -24,8 +24,8 @@ struct Meeting {
     std::atomic<uint32_t> present{0};  ///< one bit for each side
     std::atomic<uint32_t> left{0};
     SpinLock lock{static_cast<uint8_t>(Rank::kCalibration)};
-    uint64_t last = 0;                 ///< under `lock`: the latest TSC either has read
-    uint64_t worst = 0;                ///< under `lock`: how far back one was
+    uint64_t last = 0;   ///< under `lock`: the latest TSC either has read
+    uint64_t worst = 0;  ///< under `lock`: how far back one was
 };
 constinit Meeting meeting;
 constinit std::atomic<uint32_t> in_step{1};  ///< CPUs known to be; the boot CPU is by definition
