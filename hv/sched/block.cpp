@@ -58,8 +58,8 @@ Result<> poll_current(const sched_poll& poll) {
 
     vcpu.pause_flags.fetch_or(pause::kBlocked);
     event::begin_poll(vcpu, announced);
-    const auto found = event::has_pending(vcpu) ? Result<bool>(true)
-                                                : any_pending(vcpu, ports, poll.nr_ports);
+    const auto found =
+        event::has_pending(vcpu) ? Result<bool>(true) : any_pending(vcpu, ports, poll.nr_ports);
     if (!found.ok() || *found) {
         event::clear_poll(vcpu);
         unblock(vcpu);

@@ -26,10 +26,10 @@ struct CreditUnit : Unit {
     CreditUnit(Vcpu& v, const Settings& s) : Unit(v), settings(s) {}
     const Settings& settings;
     Account account;
-    Nanoseconds charged_to = 0;  ///< while it runs: up to when that is paid for
-    Nanoseconds started = 0;     ///< when it was last chosen, or given a new slice
-    uint32_t counted_weight = 0; ///< its part of total_weight; 0: it does not want to run
-    bool boosted = false;        ///< goes before whoever runs, even within its slice
+    Nanoseconds charged_to = 0;   ///< while it runs: up to when that is paid for
+    Nanoseconds started = 0;      ///< when it was last chosen, or given a new slice
+    uint32_t counted_weight = 0;  ///< its part of total_weight; 0: it does not want to run
+    bool boosted = false;         ///< goes before whoever runs, even within its slice
     bool yielded = false;
 };
 
@@ -39,10 +39,10 @@ struct Tunables {
     std::atomic<uint32_t> migration_delay_us{0};        ///< recorded only
 };
 
-constexpr Nanoseconds kMargin = kMillisecond / 2;    // differences below are not worth a switch
+constexpr Nanoseconds kMargin = kMillisecond / 2;  // differences below are not worth a switch
 
 constinit Tunables tunables;
-constinit std::atomic<uint64_t> total_weight{0};     // of all who want to run
+constinit std::atomic<uint64_t> total_weight{0};  // of all who want to run
 constinit std::atomic<uint64_t> share_clock{0};
 
 CreditUnit& of(Unit& unit) { return static_cast<CreditUnit&>(unit); }
@@ -57,9 +57,9 @@ void distribute(Nanoseconds time) {
 }
 
 void earn(CreditUnit& unit, Nanoseconds now) {
-    const Nanoseconds left = unit.account.earn(
-        share_clock.load(std::memory_order_relaxed),
-        unit.settings.weight.load(std::memory_order_relaxed), now, bound());
+    const Nanoseconds left =
+        unit.account.earn(share_clock.load(std::memory_order_relaxed),
+                          unit.settings.weight.load(std::memory_order_relaxed), now, bound());
     // Of one who sleeps it has never been taken from anybody.
     if (unit.counted_weight) distribute(left);
 }
@@ -108,8 +108,7 @@ void recentre(RunQueue& queue, CreditUnit& chosen) {
     const Nanoseconds credit = chosen.account.credit;
     if (credit > -bound() && credit < bound()) return;
     const auto shift = [&](CreditUnit& unit) {
-        unit.account.credit =
-            std::clamp(unit.account.credit - credit, -2 * bound(), bound());
+        unit.account.credit = std::clamp(unit.account.credit - credit, -2 * bound(), bound());
     };
     for (Unit& unit : queue.waiting) shift(of(unit));
     shift(chosen);

@@ -38,9 +38,7 @@ struct Account {
         return given - taken;
     }
     /// Charges `ran` ns of running.
-    void charge(Nanoseconds ran, Nanoseconds bound) {
-        credit = std::max(credit - ran, -2 * bound);
-    }
+    void charge(Nanoseconds ran, Nanoseconds bound) { credit = std::max(credit - ran, -2 * bound); }
 };
 
 /// By how much the share clock advances when `time` is given to vCPUs of `total_weight`.

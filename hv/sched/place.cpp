@@ -94,8 +94,7 @@ void tickle(RunQueue& queue, const Unit& unit, bool preempts) {
     if (tickle_idle(CpuMask::single(queue.cpu) & allowed) ||
         tickle_idle(allowed & vcpu.soft_affinity) || tickle_idle(allowed))
         return;
-    if (preempts || queue.current == queue.idle)
-        raise_softirq_on(queue.cpu, Softirq::kSchedule);
+    if (preempts || queue.current == queue.idle) raise_softirq_on(queue.cpu, Softirq::kSchedule);
 }
 
 void offer_waiting(RunQueue& queue) {

@@ -42,8 +42,8 @@ struct Unit : ListNode<Unit> {
 struct RunQueue {
     SpinLock lock{static_cast<uint8_t>(Rank::kScheduler)};
     CpuId cpu = 0;
-    Vcpu* idle = nullptr;           ///< nullptr: the CPU is not up
-    Vcpu* current = nullptr;        ///< what runs here, or is about to be loaded
+    Vcpu* idle = nullptr;     ///< nullptr: the CPU is not up
+    Vcpu* current = nullptr;  ///< what runs here, or is about to be loaded
     List<Unit> waiting;
     std::atomic<uint32_t> waiting_count{0};  ///< read without the lock to skip empty queues
     std::atomic<uint32_t> assigned{0};       ///< vCPUs whose `cpu` this is
@@ -61,10 +61,10 @@ struct RunQueue {
 };
 
 struct Choice {
-    Unit* next = nullptr;        ///< nullptr: the idle vCPU
-    Nanoseconds slice = 0;       ///< how long from now until the next choice at the latest
-    bool look_elsewhere = false; ///< nothing is decided yet: ask other CPUs for one above `above`
-    int64_t above = INT64_MIN;   ///< in the policy's own measure
+    Unit* next = nullptr;         ///< nullptr: the idle vCPU
+    Nanoseconds slice = 0;        ///< how long from now until the next choice at the latest
+    bool look_elsewhere = false;  ///< nothing is decided yet: ask other CPUs for one above `above`
+    int64_t above = INT64_MIN;    ///< in the policy's own measure
 };
 
 struct Policy {

@@ -38,10 +38,10 @@ void remove_vcpu(Vcpu& vcpu);  ///< paused and off every CPU
 
 /// Something for it to do may have come; also after unpausing. Ends SCHEDOP_block and _poll.
 void wake(Vcpu& vcpu);
-void sleep_nosync(Vcpu& vcpu);    ///< it became non-runnable; its CPU will notice soon
-void sleep_sync(Vcpu& vcpu);      ///< the same, and waits until it is off its CPU
+void sleep_nosync(Vcpu& vcpu);  ///< it became non-runnable; its CPU will notice soon
+void sleep_sync(Vcpu& vcpu);    ///< the same, and waits until it is off its CPU
 
-void block_current();             ///< SCHEDOP_block: unmasks events; sleeps unless one is pending
+void block_current();  ///< SCHEDOP_block: unmasks events; sleeps unless one is pending
 void yield_current();
 /// SCHEDOP_poll. kEINVAL: too many ports, or one that does not exist; kEFAULT.
 Result<> poll_current(const sched_poll& poll);

@@ -1,8 +1,8 @@
 // The timers a vCPU has: periodic and one-shot (both raise VIRQ_TIMER), and the limit of a poll.
 // They follow the vCPU to the CPU it runs on.
+#include "hv/sched/vcpu_timers.hpp"
 #include "hv/event/event.hpp"
 #include "hv/sched/core.hpp"
-#include "hv/sched/vcpu_timers.hpp"
 
 namespace hv::sched {
 namespace {

@@ -26,8 +26,7 @@ class Sched : public testing::Test {
     static void use_cpus(TestDomain& d, std::initializer_list<CpuId> cpus) {
         CpuMask mask;
         for (CpuId cpu : cpus) mask.set(cpu);
-        for (auto& v : d.vcpus)
-            ASSERT_TRUE(sched::set_affinity(*v, mask, CpuMask::all()).ok());
+        for (auto& v : d.vcpus) ASSERT_TRUE(sched::set_affinity(*v, mask, CpuMask::all()).ok());
     }
     /// What each vCPU ran in `duration`, in percent of it.
     static std::vector<double> shares(TestDomain& d, Nanoseconds duration) {
@@ -203,8 +202,7 @@ TEST_F(Sched, SoftAffinityIsAWish) {
     boot_machine(4);
     TestDomain d(1, 2);
     for (auto& v : d.vcpus)
-        ASSERT_TRUE(
-            sched::set_affinity(*v, CpuMask::first_n(4), CpuMask::single(3)).ok());
+        ASSERT_TRUE(sched::set_affinity(*v, CpuMask::first_n(4), CpuMask::single(3)).ok());
     d.start();
     machine.run_for(kSecond);
     // One has its wish, the other runs somewhere rather than wait.
@@ -241,8 +239,7 @@ TEST_F(Sched, PinOverride) {
     });
     machine.settle();
     EXPECT_EQ(&runs_on(2), &d[0]);
-    EXPECT_EQ(sched::set_affinity(d[0], CpuMask::single(0), CpuMask::all()).error(),
-              Errno::kEBUSY);
+    EXPECT_EQ(sched::set_affinity(d[0], CpuMask::single(0), CpuMask::all()).error(), Errno::kEBUSY);
     machine.as(2, [] { EXPECT_TRUE(sched::pin_override_current(-1).ok()); });
     machine.settle();
     EXPECT_EQ(&runs_on(1), &d[0]);
@@ -550,7 +547,9 @@ TEST_F(Sched, RandomOperationsAgreeWithTheModel) {
                         machine.as(cpu, [] { sched::block_current(); });
                     break;
                 case 3:
-                case 4: sched::wake(d[n]); break;
+                case 4:
+                    sched::wake(d[n]);
+                    break;
                 case 5: {
                     CpuMask mask;
                     mask.set_word(0, random() % 15 + 1);
@@ -567,7 +566,9 @@ TEST_F(Sched, RandomOperationsAgreeWithTheModel) {
                     if (!arch::is_idle(runs_on(cpu)))
                         machine.as(cpu, [] { sched::yield_current(); });
                     break;
-                case 8: machine.run_for(random() % (40 * kMillisecond)); break;
+                case 8:
+                    machine.run_for(random() % (40 * kMillisecond));
+                    break;
             }
             if (random() % 4) continue;
             machine.settle();

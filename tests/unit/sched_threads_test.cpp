@@ -97,7 +97,7 @@ void release(void* object) { free(object); }
 
 namespace boot {
 const Options& options() { return hv::options; }
-}
+}  // namespace boot
 bool log_enabled(LogLevel, bool) { return false; }
 void log_args(LogLevel, bool, std::string_view, const FormatArg*, size_t) {}
 void panic_args(std::string_view format, const FormatArg*, size_t) {
@@ -192,8 +192,12 @@ TEST(SchedThreads, NoWakeUpIsLostAndNobodyRunsTwice) {
                 ASSERT_TRUE(sched::set_affinity(vcpu, mask, CpuMask::all()).ok());
                 break;
             }
-            case 2: sched::wake(vcpu); break;
-            case 3: static_cast<void>(sched::runstate_of(vcpu)); break;
+            case 2:
+                sched::wake(vcpu);
+                break;
+            case 3:
+                static_cast<void>(sched::runstate_of(vcpu));
+                break;
         }
     }
     // Nobody disturbs them any more: the tokens still move.

@@ -51,7 +51,7 @@ Result<> copy_to_guest(uint64_t to, const void* from, size_t bytes) {
 
 namespace heap {
 void release(void*) {}  // the domains here have no arrays
-}
+}  // namespace heap
 
 namespace {
 
@@ -65,9 +65,9 @@ uint64_t guest_clock(const vcpu_time_info& info, uint64_t tsc) {
 }
 
 TEST(Scale, IsWithinAPartInABillionAtAnyFrequency) {
-    for (const uint64_t hz : {1'000'000ull, 33'000'000ull, 500'000'000ull, 999'999'999ull,
-                              1'000'000'000ull, 1'000'000'001ull, 2'400'000'000ull,
-                              3'579'545'123ull, 9'999'999'999ull}) {
+    for (const uint64_t hz :
+         {1'000'000ull, 33'000'000ull, 500'000'000ull, 999'999'999ull, 1'000'000'000ull,
+          1'000'000'001ull, 2'400'000'000ull, 3'579'545'123ull, 9'999'999'999ull}) {
         const auto rate = time::Rate::of(1'000'000'000, hz);
         const auto scale = time::Scale::of(rate);
         EXPECT_GE(scale.mul, 1u << 31) << hz;
@@ -124,7 +124,8 @@ class DisciplineOf : public testing::TestWithParam<double> {};
 TEST_P(DisciplineOf, FollowsThePlatformTimer) {
     const double first_error = GetParam();  // of the first calibration
     Machine m{.hz = 2'500'000'123.0};
-    const auto wrong = time::Rate::of(1'000'000'000, static_cast<uint64_t>(m.hz * (1 + first_error)));
+    const auto wrong_hz = static_cast<uint64_t>(m.hz * (1 + first_error));
+    const auto wrong = time::Rate::of(1'000'000'000, wrong_hz);
     const auto first = m.sample();
     time::start_clock(first.tsc, wrong);
     time::Discipline discipline(m.timer(), first, wrong);
@@ -138,8 +139,7 @@ TEST_P(DisciplineOf, FollowsThePlatformTimer) {
     for (int second = 0; second < 400; ++second) {
         const auto s = m.sample();
         const auto before = time::current_rate();
-        const auto after =
-            discipline.feed(s, clock(m.t));
+        const auto after = discipline.feed(s, clock(m.t));
         if (second) {
             EXPECT_LE(std::abs(after.ppb_above(before)), time::Discipline::kLargestStep + 1);
         }

@@ -124,7 +124,9 @@ TEST_F(Timers, RandomOperationsAgreeWithASortedList) {
                 timers[n].timer.stop();
                 model.erase(n);
                 break;
-            case 4: timers[n].timer.migrate(random() % 3); break;
+            case 4:
+                timers[n].timer.migrate(random() % 3);
+                break;
             case 5: {
                 const Nanoseconds end = machine.now + random() % 300;
                 machine.run_until(end);

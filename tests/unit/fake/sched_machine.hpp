@@ -187,7 +187,7 @@ void release(void* object) {
 
 namespace boot {
 const Options& options() { return machine.options; }
-}
+}  // namespace boot
 
 bool log_enabled(LogLevel, bool) { return true; }
 void log_args(LogLevel, bool, std::string_view format, const FormatArg* args, size_t count) {
