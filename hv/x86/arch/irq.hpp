@@ -27,5 +27,8 @@ void pirq_set_vcpu(Domain& domain, Pirq pirq, Vcpu& vcpu);
 /// The guest has unmasked the port of `pirq` (EVTCHNOP_unmask).
 void pirq_unmasked(Domain& domain, Pirq pirq);
 
+/// For debug key 'i': every line that somebody serves.
+void dump_interrupts();
+
 }  // namespace arch
 }  // namespace hv
