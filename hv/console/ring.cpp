@@ -31,6 +31,11 @@ void put(char c) {
 
 void break_locks() { locks_broken = true; }
 
+void write_serial(std::string_view text) {
+    LockGuard guard(output_lock);
+    for (char c : text) serial_put(c);
+}
+
 void write(std::string_view text) {
     if (locks_broken) {
         for (char c : text) put(c);
