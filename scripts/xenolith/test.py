@@ -9,11 +9,11 @@ import time
 from . import build, lint, packages, paths, programs, run, ui
 from .errors import Failure
 
-DESCRIPTION = """Installs what is missing, builds, and runs the tests: lint, unit (on this machine, with
+DESCRIPTION = """Installs what is missing, builds, and runs the tests: lint, docs, unit (on this machine, with
 sanitizers), guest (tiny guests, on stock Xen and on Xenolith), system (Debian's kernel and tools,
 on both). Each test is a line; the last line is 'N passed, N failed'."""
 EPILOG = "Exit status: 0 if nothing failed, 1 if a test failed or could not be run, 2 for a wrong option."
-PARTS = ["lint", "unit", "guest", "system"]
+PARTS = ["lint", "docs", "unit", "guest", "system"]
 # Of the tiny guests, one for each way into the hypervisor; they share a boot.
 QUICK_GUESTS = "^(evtchn_interdomain_self|evtchn_upcall|fault_page_read|fault_divide|cpuid_policy|domain_list)$"
 
@@ -37,7 +37,7 @@ def main(options) -> int:
         print("FAIL  build", flush=True)
         print("0 passed, 1 failed", flush=True)
         return 1
-    steps = {"lint": lint.main, "unit": _unit, "guest": _guest, "system": _system}
+    steps = {"lint": lint.main, "docs": _docs, "unit": _unit, "guest": _guest, "system": _system}
     for part in options.part or PARTS:
         start = time.monotonic()
         ui.note(f"== {part}")
@@ -46,6 +46,10 @@ def main(options) -> int:
     skipped = f", {totals['skipped']} skipped" if totals["skipped"] else ""
     print(f"{totals['passed']} passed, {totals['failed']} failed{skipped}", flush=True)
     return 1 if totals["failed"] else 0
+
+
+def _docs(_options, _image) -> dict[str, int]:
+    return programs.run_counting(paths.ROOT / "tests/docs/run.py", [])
 
 
 def _unit(_options, _image) -> dict[str, int]:
