@@ -9,6 +9,9 @@
 #include "hv/x86/cpu/msr.hpp"
 
 extern "C" {
+#ifdef XENOLITH_HOST
+hv::paging::Entry boot_l4[hv::paging::kEntries];  // the image's is in boot/head.S
+#endif
 extern hv::paging::Entry boot_l4[];
 extern char image_start[], text_end[], rodata_end[], image_end[];
 }

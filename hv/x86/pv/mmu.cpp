@@ -2,6 +2,7 @@
 
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
+#include "hv/sched/sched.hpp"
 #include "hv/x86/cpu/cpu_info.hpp"
 #include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/paging/flush.hpp"
@@ -97,6 +98,9 @@ void toggle_mode(Vcpu& vcpu) {
     // global, so they go with this write.
     cpu::write_cr3(address_of(table));
     isolation::tables_changed(vcpu);
+    // What the scheduler could not write while the user's tables were loaded.
+    if (pv.kernel_mode && vcpu.dirty_runstate.load(std::memory_order_relaxed))
+        sched::update_guest_copies();
 }
 
 Result<> new_base_pointer(Mfn mfn) {
