@@ -164,6 +164,27 @@ TEST_F(AllocatorTest, IdleScrubbingLeavesNothingToDo) {
     EXPECT_EQ(machine_.flushes, 0u) << "scrubbing has flushed";
 }
 
+TEST_F(AllocatorTest, ScrubbingWaitsRatherThanFlushForEachFrame) {
+    add(32 * kMiB, 40 * kMiB);
+    auto domain = make_domain(3, 2000);
+    for (int i = 0; i < 1000; ++i) ASSERT_TRUE(alloc_domain_frames(*domain, 0));
+    machine_.flushes = 0;
+    machine_.tick = kMicrosecond;
+    Mfn cursor{0};
+    do {  // a CPU idles while another tears a domain down
+        machine_.preempt_after = 1;
+        while (scrub_some()) {
+        }
+    } while (*relinquish_frames(*domain, cursor));
+    EXPECT_LE(machine_.flushes, 1u);
+    machine_.tick = kSecond;
+    while (scrub_some()) {
+    }
+    machine_.flushes = 0;
+    ASSERT_TRUE(alloc_frames(9));
+    EXPECT_EQ(machine_.flushes, 0u);
+}
+
 TEST_F(AllocatorTest, FailedBackingIsAnErrorAndCanBeRepeated) {
     add(32 * kMiB, 64 * kMiB);
     const uint64_t free = free_pages();

@@ -98,9 +98,6 @@ void sync_vcpu_state(Vcpu&) {}
 uint64_t tsc_khz() {
     return 2000000;
 }
-Nanoseconds now() {
-    return 42;
-}
 CpuPlace place_of(CpuId cpu) {
     return {cpu, 0};
 }

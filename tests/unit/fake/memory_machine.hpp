@@ -15,6 +15,7 @@
 
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
+#include "arch/time.hpp"
 #include "base/lock.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
@@ -32,9 +33,11 @@ struct MemoryMachine {
     /// Not accessible until arch::back_frame_table() says so.
     char* structs = map(memory::kMaxFrames * sizeof(PageInfo), PROT_NONE);
     std::vector<uint64_t> m2p = std::vector<uint64_t>(kFrames, arch::kInvalidM2p);
-    std::set<uint64_t> table_frames;  ///< frames that page structs and M2P took
-    uint32_t clock = 1;               ///< of whole-TLB flushes
-    uint32_t last_flush = 0;          ///< when the one CPU flushed
+    std::set<uint64_t> table_frames;           ///< frames that page structs and M2P took
+    static inline Nanoseconds time = kSecond;  ///< system time; never goes back
+    Nanoseconds tick = kSecond;                ///< how much passes between two looks at it
+    uint32_t clock = 1;                        ///< of whole-TLB flushes
+    uint32_t last_flush = 0;                   ///< when the one CPU flushed
     unsigned flushes = 0;
     unsigned cleared = 0;
     unsigned refuse_backing = 0;  ///< that many calls fail
@@ -58,6 +61,9 @@ namespace arch {
 uintptr_t kDirectMap;
 uintptr_t kFrameTable;
 
+Nanoseconds now() {
+    return machine->time += machine->tick;
+}
 CpuId this_cpu() {
     return 0;
 }
