@@ -16,7 +16,7 @@ inline Effect set_pending(EventChannels& channels, Channel& channel, Vcpu& vcpu)
     if (Fifo* fifo = fifo_of(channels)) return fifo->set_pending(channel, vcpu);
     // A sender that lost a race against a reset: the port is gone, and beyond the shared info.
     if (channel.port >= kTwoLevelPorts) [[unlikely]]
-        return {};
+        return 0;
     return two_level::set_pending(*channel.domain, vcpu, channel.port);
 }
 

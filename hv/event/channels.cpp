@@ -85,15 +85,16 @@ namespace {
     });
 }
 
-}  // namespace
-
-void notify_vcpu(Vcpu& vcpu) {
+/// Ends SCHEDOP_block and SCHEDOP_poll of `vcpu`, and has it look for a pending upcall.
+[[gnu::always_inline]] inline void notify(Vcpu& vcpu) {
     // Read before unblocking: a vCPU that starts to run after this looks for events on its way in.
     bool running = vcpu.is_running.load();
     if (vcpu.pause_flags.load() & pause::kBlocked) sched::wake(vcpu);
     // On this CPU the way back to the guest looks for events anyway.
     if (running && &vcpu != &arch::current()) arch::kick_cpu(vcpu.cpu.load());
 }
+
+}  // namespace
 
 void request_upcall(Vcpu& vcpu) {
     vcpu_info* info = vcpu.info.load(std::memory_order_acquire);
@@ -102,20 +103,42 @@ void request_upcall(Vcpu& vcpu) {
     // A full barrier, and it pairs with the one in block_current(): either the vCPU sees the
     // pending flag before it sleeps, or we see that it blocks.
     if (pending.exchange(1)) return;  // whoever set it has told the vCPU, or is about to
-    notify_vcpu(vcpu);
+    notify(vcpu);
 }
 
-void raise(Channel& channel) {
+/// raise(), also in line where a guest sends.
+[[gnu::always_inline]] inline void raise_here(Channel& channel) {
     Domain& domain = *channel.domain;
     Vcpu* vcpu = domain.vcpus[channel.vcpu.load(std::memory_order_relaxed)];
     if (!vcpu) [[unlikely]]
         return;  // a port of a domain that is being built and has no vCPUs yet
     EventChannels& channels = *domain.events;
     const Effect effect = abi::set_pending(channels, channel, *vcpu);
-    if (effect.upcall) request_upcall(*vcpu);
+    if (effect & kUpcall) request_upcall(*vcpu);
     // After the pending bit: a poller enters itself first and looks at the bit then.
-    if (effect.news && !channels.pollers.empty()) [[unlikely]]
+    if ((effect & kNews) && !channels.pollers.empty()) [[unlikely]]
         wake_pollers(channels, channel.port);
+}
+
+void raise(Channel& channel) { raise_here(channel); }
+
+Result<> send(Domain& domain, Port port) {
+    Channel* channel = domain.events->find(port);
+    if (!channel || channel->by_hypervisor) return Errno::kEINVAL;
+    switch (channel->state.load(std::memory_order_acquire)) {
+        case ChannelState::kInterdomain:
+            channel = channel->peer.load(std::memory_order_acquire);
+            if (channel) break;
+            return {};  // the other end is just being closed
+        case ChannelState::kIpi:
+            break;
+        case ChannelState::kUnbound:
+            return {};  // nobody listens; whoever binds finds an event (bind_interdomain)
+        default:
+            return Errno::kEINVAL;
+    }
+    raise_here(*channel);
+    return {};
 }
 
 void unmask(Channel& channel) {

@@ -52,11 +52,10 @@ inline constexpr uint32_t kTwoLevelPorts = 4096;  ///< 64 words of 64 bits in th
 inline constexpr uint32_t kFifoPorts = 131072;    ///< 17 bits of link in an event word
 inline constexpr uint32_t kMaxBoundPirqs = 1024;
 
-/// What it changed to make an event pending.
-struct Effect {
-    bool news = false;    ///< it was not pending before: pollers are to be told
-    bool upcall = false;  ///< its vCPU is owed an upcall
-};
+/// What making an event pending calls for, a set of:
+using Effect = unsigned;
+inline constexpr Effect kNews = 1;    ///< it was not pending before: pollers are to be told
+inline constexpr Effect kUpcall = 2;  ///< its vCPU is owed an upcall
 
 struct Bucket {
     Channel channels[kChannelsPerBucket];
@@ -117,9 +116,6 @@ void unmask(Channel& channel);
 
 /// Sets evtchn_upcall_pending of `vcpu` and gets it to look at it.
 void request_upcall(Vcpu& vcpu);
-
-/// Ends SCHEDOP_block and SCHEDOP_poll of `vcpu`, and has it notice a pending upcall.
-void notify_vcpu(Vcpu& vcpu);
 
 /// Closes one port, whatever it is bound to; kEINVAL if it is not in use. Takes the locks.
 Result<> close_port(Domain& domain, Port port, bool by_guest);

@@ -106,24 +106,6 @@ Result<Port> alloc_unbound(Domain& domain, DomId remote) {
     return port;
 }
 
-Result<> send(Domain& domain, Port port) {
-    Channel* channel = domain.events->find(port);
-    if (!channel || channel->by_hypervisor) return Errno::kEINVAL;
-    switch (channel->state.load(std::memory_order_acquire)) {
-        case ChannelState::kInterdomain:
-            // Null while the other end is just being closed.
-            if (Channel* peer = channel->peer.load(std::memory_order_acquire)) raise(*peer);
-            return {};
-        case ChannelState::kIpi:
-            raise(*channel);
-            return {};
-        case ChannelState::kUnbound:
-            return {};  // nobody listens; whoever binds finds an event (bind_interdomain)
-        default:
-            return Errno::kEINVAL;
-    }
-}
-
 bool has_pending(const Vcpu& vcpu) {
     vcpu_info* info = vcpu.info.load(std::memory_order_acquire);
     if (!info) return false;

@@ -34,7 +34,8 @@ Result<> hand_out(Domain& domain, GuestInOut<Op> arg, Op op, evtchn_port_t Op::*
 }
 
 Result<> op_send(GuestAddress address) {
-    evtchn_send op = TRY(GuestIn<evtchn_send>(address.raw()).load());
+    evtchn_send op;
+    TRY(GuestIn<evtchn_send>(address.raw()).fetch(op));
     return event::send(self(), Port{op.port});
 }
 
@@ -144,13 +145,9 @@ Outcome op_reset(GuestAddress address, bool continued) {
     return Outcome{};
 }
 
-}  // namespace
-
-Outcome do_event_channel_op(uint64_t command, uint64_t argument, uint64_t, uint64_t, uint64_t) {
-    GuestAddress address(argument);
+/// All but EVTCHNOP_send.
+[[gnu::noinline]] Outcome other_operation(uint64_t command, GuestAddress address) {
     switch (command) {
-        case EVTCHNOP_send:
-            return op_send(address);
         case EVTCHNOP_alloc_unbound:
             return op_alloc_unbound(address);
         case EVTCHNOP_bind_interdomain:
@@ -181,6 +178,15 @@ Outcome do_event_channel_op(uint64_t command, uint64_t argument, uint64_t, uint6
         default:
             return Errno::kENOSYS;
     }
+}
+
+}  // namespace
+
+Outcome do_event_channel_op(uint64_t command, uint64_t argument, uint64_t, uint64_t, uint64_t) {
+    // Most calls by far, and the only one whose speed counts.
+    if (command == EVTCHNOP_send) [[likely]]
+        return op_send(GuestAddress(argument));
+    return other_operation(command, GuestAddress(argument));
 }
 
 }  // namespace hv

@@ -82,11 +82,11 @@ Effect Fifo::set_pending(Channel& channel, Vcpu& vcpu) {
     if (!w) {
         // Its page has not come yet; add_page() raises it then.
         channel.pending_early.store(true);
-        return {};
+        return 0;
     }
     auto* control = queues_[vcpu.id.raw()]->control.load(std::memory_order_acquire);
     // Without a control block the guest must not have unmasked anything yet; it is its loss.
-    if (!control) return {};
+    if (!control) return 0;
 
     const QueueId target = QueueId::of(vcpu.id.raw(), channel.priority.load());
     for (int i = 0; i < kAttempts; ++i) {
@@ -97,17 +97,17 @@ Effect Fifo::set_pending(Channel& channel, Vcpu& vcpu) {
         QueueLocks guard(queue(last), queue(target));
         if (channel.last_queue.load() != last.raw) continue;
 
-        const bool news = !(w->fetch_or(kPending) & kPending);
-        if ((w->load() & kMasked) || (w->fetch_or(kLinked) & kLinked)) return {.news = news};
+        const Effect news = w->fetch_or(kPending) & kPending ? 0 : kNews;
+        if ((w->load() & kMasked) || (w->fetch_or(kLinked) & kLinked)) return news;
         // It was a tail that the guest has taken off: nothing may be linked behind it there.
         if (queue(last).tail == channel.port) queue(last).tail = 0;
         channel.last_queue.store(target.raw);
-        if (!append(channel, queue(target), *control, target.priority())) return {.news = news};
+        if (!append(channel, queue(target), *control, target.priority())) return news;
         const uint32_t bit = uint32_t{1} << target.priority();
         const bool ready = std::atomic_ref<uint32_t>(control->ready).fetch_or(bit) & bit;
-        return {.news = news, .upcall = !ready};
+        return ready ? news : news | kUpcall;
     }
-    return {};
+    return 0;
 }
 
 bool Fifo::unmask(Channel& channel, Vcpu& vcpu) {
@@ -115,7 +115,7 @@ bool Fifo::unmask(Channel& channel, Vcpu& vcpu) {
     if (!w) return false;
     // In this order: whoever sets PENDING after our look finds the mask clear.
     w->fetch_and(~kMasked);
-    return (w->load() & kPending) && set_pending(channel, vcpu).upcall;
+    return (w->load() & kPending) && (set_pending(channel, vcpu) & kUpcall);
 }
 
 void Fifo::clear_pending(uint32_t port) {

@@ -35,9 +35,9 @@ inline bool select(Vcpu& vcpu, uint32_t port) {
 
 /// Makes `port` pending.
 inline Effect set_pending(Domain& domain, Vcpu& vcpu, uint32_t port) {
-    if (pending_word(domain, port).fetch_or(bit_of(port)) & bit_of(port)) return {};
-    const bool masked = mask_word(domain, port).load() & bit_of(port);
-    return {.news = true, .upcall = !masked && select(vcpu, port)};
+    if (pending_word(domain, port).fetch_or(bit_of(port)) & bit_of(port)) return 0;
+    if (mask_word(domain, port).load() & bit_of(port)) return kNews;
+    return select(vcpu, port) ? kNews | kUpcall : kNews;
 }
 
 /// Clears the mask; true if an event was pending under it and `vcpu` is owed an upcall.

@@ -13,13 +13,16 @@
 namespace hv::grant {
 namespace {
 
-Status copy_one(Domain& caller, const gnttab_copy& op, CopyEnd& from, CopyEnd& to) {
-    Status status = from.open(caller, op.source, op.flags & GNTCOPY_source_gref);
+using Source = CopyEnd<Access::kRead>;
+using Destination = CopyEnd<Access::kWrite>;
+
+inline Status copy_one(const gnttab_copy& op, Source& from, Destination& to) {
+    Status status = from.open(op.source, op.flags & GNTCOPY_source_gref);
     if (status != GNTST_okay) return status;
-    status = to.open(caller, op.dest, op.flags & GNTCOPY_dest_gref);
+    status = to.open(op.dest, op.flags & GNTCOPY_dest_gref);
     if (status != GNTST_okay) return status;
 
-    uint32_t length = op.len;
+    const uint32_t length = op.len;
     if (op.source.offset + length > kPageSize || op.dest.offset + length > kPageSize)
         return GNTST_bad_copy_arg;
     if (!from.covers(op.source.offset, length) || !to.covers(op.dest.offset, length))
@@ -32,21 +35,21 @@ Status copy_one(Domain& caller, const gnttab_copy& op, CopyEnd& from, CopyEnd& t
 }  // namespace
 
 Outcome copy_batch(const Batch& batch) {
-    GuestInOut<gnttab_copy> ops(batch.address.raw());
+    const GuestInOut<gnttab_copy> ops(batch.address.raw());
+    gnttab_copy op;
     Domain& caller = *arch::current().domain;
-    CopyEnd from(Access::kRead);
-    CopyEnd to(Access::kWrite);
+    Source from(caller);
+    Destination to(caller);
     for (uint32_t i = 0; i < batch.count; ++i) {
         if (i % kElementsPerLook == kElementsPerLook - 1 && preempt_requested())
             return batch.continue_after(i, sizeof(gnttab_copy));
-        auto op = ops.load(i);
-        if (!op) return Errno::kEFAULT;
-        op->status = copy_one(caller, *op, from, to);
-        if (op->status != GNTST_okay) {
+        if (!ops.fetch(op, i)) return Errno::kEFAULT;
+        op.status = copy_one(op, from, to);
+        if (op.status != GNTST_okay) [[unlikely]] {
             from.close();
             to.close();
         }
-        if (!ops.store_field(*op, &gnttab_copy::status, i)) return Errno::kEFAULT;
+        if (!ops.store_field(op, &gnttab_copy::status, i)) return Errno::kEFAULT;
     }
     return Outcome{};
 }

@@ -11,8 +11,7 @@
 namespace hv::grant {
 namespace {
 
-constexpr uint32_t kKinds = GNTMAP_host_map | GNTMAP_device_map;
-constexpr uint32_t kRememberedFlags = 0xffff & ~kKinds;  // all but the bits for the guest's PTE
+constexpr uint32_t kKinds = Maptrack::kKinds;
 
 /// Pins for each kind that is asked for: each holds its own references. All or nothing.
 Status pin_kinds(GrantTable& table, DomId user, const gnttab_map_grant_ref& op, Access access,
@@ -62,7 +61,7 @@ Status map_with_handle(Domain& mapper, Domain& granter, uint32_t handle,
             return GNTST_general_error;
         }
     }
-    mapper.grants->maptrack.publish(handle, table, op.ref, static_cast<uint16_t>(op.flags));
+    mapper.grants->maptrack.publish(handle, table, op.ref, op.flags);
     op.dev_bus_addr = address_of(pinned.frame);
     op.handle = handle;
     return GNTST_okay;
@@ -82,20 +81,20 @@ Status map_one(Domain& mapper, Domain& granter, gnttab_map_grant_ref& op) {
 }  // namespace
 
 Outcome map_batch(const Batch& batch) {
-    GuestInOut<gnttab_map_grant_ref> ops(batch.address.raw());
+    const GuestInOut<gnttab_map_grant_ref> ops(batch.address.raw());
+    gnttab_map_grant_ref op;
     Domain& mapper = *arch::current().domain;
     DomainRef granter;  // of the element before: neighbours mostly name the same domain
     for (uint32_t i = 0; i < batch.count; ++i) {
         if (i % kElementsPerLook == kElementsPerLook - 1 && preempt_requested())
             return batch.continue_after(i, sizeof(gnttab_map_grant_ref));
-        auto op = ops.load(i);
-        if (!op) return Errno::kEFAULT;
-        if (!granter || granter->id != DomId{op->dom}) {
-            auto found = Domain::find(DomId{op->dom});
+        if (!ops.fetch(op, i)) return Errno::kEFAULT;
+        if (!granter || granter->id != DomId{op.dom}) {
+            auto found = Domain::find(DomId{op.dom});
             granter = found ? std::move(*found) : DomainRef{};
         }
-        op->status = granter ? map_one(mapper, *granter, *op) : Status{GNTST_bad_domain};
-        if (!ops.store(*op, i)) return Errno::kEFAULT;
+        op.status = granter ? map_one(mapper, *granter, op) : Status{GNTST_bad_domain};
+        if (!ops.store(op, i)) return Errno::kEFAULT;
     }
     return Outcome{};
 }

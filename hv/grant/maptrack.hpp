@@ -1,10 +1,16 @@
 // What a domain has mapped of others' grants: a handle names each mapping, and only with the
 // handle can it be undone. The entry owns the mapping's references on frame and granter.
+//
+// A handle is free (in the list), reserved (a mapping in the making) or published. Each kind of a
+// published one (host, device) is first claimed by whoever undoes it, so that nobody undoes it
+// twice, and finished when its references are dropped. Only taking and giving back handles locks.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "base/lock.hpp"
+#include "base/nospec.hpp"
 #include "base/result.hpp"
 #include "hv/limits.hpp"
 #include "hv/lock_rank.hpp"
@@ -16,36 +22,72 @@ class GrantTable;
 
 namespace grant {
 
-/// One mapping. `kinds` are GNTMAP_host_map and GNTMAP_device_map.
+/// One mapping. `granter` and `ref` stand still while `state` is not 0.
 struct Mapping {
-    GrantTable* granter = nullptr;  ///< held by GrantTable::mapped_handles
-    uint32_t ref = 0;
-    uint16_t flags = 0;  ///< GNTMAP_*, the low ones; kinds that nobody has begun to undo
-    uint16_t held = 0;   ///< kinds whose references have not been dropped; 0: the handle is free
+    GrantTable* granter;          ///< held by GrantTable::mapped_handles
+    uint32_t ref;                 ///< of a free handle: the next free one
+    std::atomic<uint32_t> state;  ///< GNTMAP_* flags, without kinds that are being undone; from
+                                  ///< kHeldShift on, the kinds that are not finished
 };
 static_assert(sizeof(Mapping) == 16);
 
 class Maptrack {
   public:
     static constexpr uint32_t kPerFrame = kPageSize / sizeof(Mapping);
+    static constexpr uint32_t kKinds = 3;  ///< GNTMAP_device_map | GNTMAP_host_map
+    static constexpr unsigned kHeldShift = 16;
 
     Maptrack() = default;
     ~Maptrack();
 
-    /// A handle for a mapping in the making; nobody can undo it before publish().
-    /// kENOSPC: `max_frames` frames are full; kENOMEM.
-    Result<uint32_t> reserve(uint32_t max_frames);
-    void publish(uint32_t handle, GrantTable& granter, uint32_t ref, uint16_t flags);
+    /// A handle for a mapping in the making. kENOSPC: `max_frames` frames are full; kENOMEM.
+    Result<uint32_t> reserve(uint32_t max_frames) {
+        LockGuard guard(lock_);
+        if (free_ == kNoHandle) [[unlikely]]
+            TRY(add_frame(max_frames));
+        const uint32_t handle = free_;
+        free_ = at(handle).ref;
+        return handle;
+    }
     /// Gives back a handle that was reserved and not published.
-    void abandon(uint32_t handle);
+    void abandon(uint32_t handle) {
+        LockGuard guard(lock_);
+        at(handle).ref = free_;
+        free_ = handle;
+    }
+    /// The mapping exists, with the kinds in `flags`: from now on it can be undone.
+    void publish(uint32_t handle, GrantTable& granter, uint32_t ref, uint32_t flags) {
+        Mapping& mapping = at(handle);
+        mapping.granter = &granter;
+        mapping.ref = ref;
+        mapping.state.store((flags & 0xffff) | (flags & kKinds) << kHeldShift,
+                            std::memory_order_release);
+    }
 
-    /// Begins to undo the mapping: takes those of `kinds` that it has, so that nobody else undoes
-    /// them too. The copy says which they are in `held`. kEINVAL: not a handle in use.
-    Result<Mapping> claim(uint32_t handle, uint16_t kinds);
+    /// Begins to undo those of `kinds` that the mapping has: `taken`, perhaps none. `flags` are the
+    /// mapping's. Null: not a handle in use. The mapping stands still until finish() or unclaim().
+    const Mapping* claim(uint32_t handle, uint32_t kinds, uint32_t& taken, uint32_t& flags) {
+        const uint32_t limit = handle_limit();
+        if (handle >= limit) return nullptr;
+        Mapping& mapping = at(static_cast<uint32_t>(base::index_nospec(handle, limit)));
+        flags = mapping.state.load(std::memory_order_acquire);
+        do {
+            if (!(flags & kKinds)) return nullptr;
+            taken = flags & kinds & kKinds;
+        } while (!mapping.state.compare_exchange_weak(flags, flags & ~taken));
+        return &mapping;
+    }
     /// Those `kinds` could not be undone.
-    void unclaim(uint32_t handle, uint16_t kinds);
+    void unclaim(uint32_t handle, uint32_t kinds) { at(handle).state.fetch_or(kinds); }
     /// They are undone; true if that was the rest and the handle is free.
-    bool finish(uint32_t handle, uint16_t kinds);
+    bool finish(uint32_t handle, uint32_t kinds) {
+        Mapping& mapping = at(handle);
+        const uint32_t held = kinds << kHeldShift;
+        if ((mapping.state.fetch_and(~held) & ~held) >> kHeldShift) return false;
+        mapping.state.store(0, std::memory_order_relaxed);
+        abandon(handle);
+        return true;
+    }
 
     uint32_t handle_limit() const { return limit_.load(std::memory_order_acquire); }
 
@@ -61,7 +103,7 @@ class Maptrack {
     SpinLock lock_{static_cast<uint8_t>(Rank::kMaptrack)};
     heap::OwnedArray<Mapping*> frames_;  ///< made with the first mapping: most guests never map
     std::atomic<uint32_t> limit_{0};     ///< handles that have an entry
-    uint32_t free_ = kNoHandle;          ///< first free one; the next is in its `ref`
+    uint32_t free_ = kNoHandle;          ///< first free one
 };
 
 }  // namespace grant

@@ -28,8 +28,8 @@ constexpr uint32_t marks(Access access) {
 }
 
 /// Version 1: the marks are in the flags, entered with the same word that was checked.
-Status mark_v1(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose) {
-    auto header = table.header(ref);
+inline Status mark_v1(grant_entry_v1& entry, DomId user, Access access, Purpose purpose) {
+    std::atomic_ref<uint32_t> header(reinterpret_cast<uint32_t&>(entry));
     Header seen{header.load(std::memory_order_relaxed)};
     for (int i = 0; i < kAttempts; ++i) {
         if (!permits(seen, user, access, purpose, 1)) return GNTST_general_error;
@@ -68,36 +68,14 @@ Status mark_v2(GrantTable& table, uint32_t ref, DomId user, Access access, Purpo
     return GNTST_general_error;
 }
 
-/// What the entry names, read once, now that it is marked; `seen` (version 2) is what was checked.
-Status read_target(GrantTable& table, uint32_t ref, Header seen, ActiveEntry& entry) {
-    Gfn frame;
-    entry.start = 0;
-    entry.length = kPageSize;
-    entry.is_sub_page = false;
-    if (table.version == 1) {
-        frame = Gfn{std::atomic_ref<uint32_t>(table.entry_v1(ref).frame).load()};
-    } else {
-        grant_entry_v2& shared = table.entry_v2(ref);
-        frame = Gfn{std::atomic_ref<uint64_t>(shared.full_page.frame).load()};
-        if (seen.flags() & GTF_sub_page) {
-            entry.start = std::atomic_ref<uint16_t>(shared.sub_page.page_off).load();
-            entry.length = std::atomic_ref<uint16_t>(shared.sub_page.length).load();
-            entry.is_sub_page = true;
-        }
+/// What a version 2 entry names, read once, now that it is marked; `seen` is what was checked.
+Gfn read_target_v2(grant_entry_v2& shared, Header seen, ActiveEntry& entry) {
+    if (seen.flags() & GTF_sub_page) {
+        entry.start = std::atomic_ref<uint16_t>(shared.sub_page.page_off).load();
+        entry.length = std::atomic_ref<uint16_t>(shared.sub_page.length).load();
+        entry.is_sub_page = true;
     }
-    auto mfn = arch::guest_frame_to_mfn(table.domain, frame);
-    if (!mfn) return GNTST_bad_page;
-    entry.frame = *mfn;
-    return GNTST_okay;
-}
-
-/// The references on the frame: one to keep it, one of type to write to it.
-Status take_page(PageInfo* page, DomId owner, Access access) {
-    if (!page || !page->get(owner)) return GNTST_bad_page;
-    if (access == Access::kRead) return GNTST_okay;
-    if (!page->has(PageInfo::kReadOnly) && page->get_writable_type()) return GNTST_okay;
-    page->put();
-    return GNTST_general_error;
+    return Gfn{std::atomic_ref<uint64_t>(shared.full_page.frame).load()};
 }
 
 constexpr uint16_t& uses(ActiveEntry& entry, Access access) {
@@ -105,45 +83,60 @@ constexpr uint16_t& uses(ActiveEntry& entry, Access access) {
 }
 constexpr uint16_t kMaxUses = 0xffff;
 
-/// The entry is marked (for longer, or just so): gives its frame, and counts the use.
-Status take_use(GrantTable& table, ActiveEntry& entry, Access access, Pin& pin) {
-    PageInfo* page = page_info(entry.frame);
-    Status status = take_page(page, table.domain.id, access);
-    if (status != GNTST_okay) return status;
-    uses(entry, access) += 1;
-    pin = {page, entry.frame, entry.start, entry.length};
+/// Checks and marks the entry, and on its first use notes what it names.
+inline Status begin_use(GrantTable& table, uint32_t ref, DomId user, Access access,
+                        Purpose purpose, ActiveEntry& entry, bool first) {
+    Gfn frame;
+    ActiveEntry found{.user = user.raw(), .start = 0, .length = kPageSize, .is_sub_page = false};
+    if (table.version == 1) [[likely]] {
+        grant_entry_v1& shared = table.entry_v1(ref);
+        const Status status = mark_v1(shared, user, access, purpose);
+        if (status != GNTST_okay) return status;
+        frame = Gfn{std::atomic_ref<uint32_t>(shared.frame).load()};
+    } else {
+        Header seen{};
+        const Status status = mark_v2(table, ref, user, access, purpose, seen);
+        if (status != GNTST_okay) return status;
+        frame = read_target_v2(table.entry_v2(ref), seen, found);
+    }
+    if (!first) return GNTST_okay;  // more marks for the same frame
+    auto mfn = arch::guest_frame_to_mfn(table.domain, frame);
+    if (!mfn) {
+        clear_marks(table, ref);
+        return GNTST_bad_page;
+    }
+    entry = found;
+    entry.frame = *mfn;
     return GNTST_okay;
 }
 
 }  // namespace
 
 Status pin(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose, Pin& pin) {
-    uint32_t count = table.entry_count();
+    const uint32_t count = table.entry_count();
     if (ref >= count) return GNTST_bad_gntref;
     ref = static_cast<uint32_t>(base::index_nospec(ref, count));
     if (table.domain.dying.load(std::memory_order_relaxed) != Dying::kAlive)
         return GNTST_bad_domain;
 
     ActiveEntry& entry = table.active(ref);
-    bool first = !entry.pinned();
+    const bool first = !entry.pinned();
     if (!first && (entry.user != user.raw() || uses(entry, access) == kMaxUses ||
                    (purpose == Purpose::kMap && entry.is_sub_page)))
         return GNTST_general_error;
-
-    Status status = GNTST_okay;
-    Header seen{};
     if (first || (access == Access::kWrite && !entry.writers)) {
-        status = table.version == 1 ? mark_v1(table, ref, user, access, purpose)
-                                    : mark_v2(table, ref, user, access, purpose, seen);
+        const Status status = begin_use(table, ref, user, access, purpose, entry, first);
         if (status != GNTST_okay) return status;
     }
-    if (first) {
-        entry.user = user.raw();
-        status = read_target(table, ref, seen, entry);
+    PageInfo* page = page_info(entry.frame);
+    const Status status = take_page(page, table.domain.id, access);
+    if (status != GNTST_okay) {
+        clear_marks(table, ref);
+        return status;
     }
-    if (status == GNTST_okay) status = take_use(table, entry, access, pin);
-    if (status != GNTST_okay) clear_marks(table, ref);
-    return status;
+    uses(entry, access) += 1;
+    pin = {page, entry.frame, entry.start, entry.length};
+    return GNTST_okay;
 }
 
 bool is_transitive(GrantTable& table, uint32_t ref) {
@@ -189,11 +182,6 @@ Status pin_again(GrantTable& table, uint32_t ref, Access access, PageInfo& page)
 void unpin(GrantTable& table, uint32_t ref, Access access) {
     uses(table.active(ref), access) -= 1;
     clear_marks(table, ref);
-}
-
-void put_page(PageInfo& page, Access access) {
-    if (access == Access::kWrite) page.put_simple_type();
-    page.put();
 }
 
 }  // namespace hv::grant

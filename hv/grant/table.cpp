@@ -55,6 +55,7 @@ Result<> GrantTable::grow(uint32_t wanted) {
                 return added;
             }
         }
+        set_version(version);
     }
     return {};
 }

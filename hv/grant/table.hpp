@@ -76,14 +76,15 @@ class GrantTable {
 
     // Under `lock`:
 
-    uint32_t entry_count() const {
-        return frame_count *
-               (version == 1 ? grant::kEntriesPerFrameV1 : grant::kEntriesPerFrameV2);
-    }
+    uint32_t entry_count() const { return entries; }
     /// At least `frames` frames, and as version 2 the status frames for them.
     /// kEINVAL: beyond the domain's limit; kENOMEM (what could be had stays).
     Result<> grow(uint32_t frames);
     Result<> add_status_frames();  ///< for as many entries as there are shared ones
+    void set_version(uint8_t to) {
+        version = to;
+        entries = frame_count * (to == 1 ? grant::kEntriesPerFrameV1 : grant::kEntriesPerFrameV2);
+    }
 
     /// `ref` is below entry_count() and masked (base::index_nospec).
     grant::ActiveEntry& active(uint32_t ref) {
@@ -114,6 +115,7 @@ class GrantTable {
     uint8_t version = 1;
     uint32_t frame_count = 0;
     uint32_t status_count = 0;
+    uint32_t entries = 0;  ///< in those frames, as the version has it
     heap::OwnedArray<void*> frames;         ///< in the direct map
     heap::OwnedArray<void*> status_frames;
     heap::OwnedArray<grant::ActiveEntry*> active_pages;
@@ -143,8 +145,21 @@ Status pin_to_follow(GrantTable& table, uint32_t ref, DomId user, Access access,
 Status pin_again(GrantTable& table, uint32_t ref, Access access, PageInfo& page);
 /// Ends a use; the last clears the marks. Table locked; the frame's references stay the caller's.
 void unpin(GrantTable& table, uint32_t ref, Access access);
-/// Drops the references that pin() gave.
-void put_page(PageInfo& page, Access access);
+
+/// The references that a use has on a frame of `owner`'s: one to keep it, one of type to write to
+/// it. GNTST_bad_page: not its frame; _general_error: nobody may write to it.
+inline Status take_page(PageInfo* page, DomId owner, Access access) {
+    if (!page || !page->get(owner)) return GNTST_bad_page;
+    if (access == Access::kRead) return GNTST_okay;
+    if (!page->has(PageInfo::kReadOnly) && page->get_writable_type()) [[likely]]
+        return GNTST_okay;
+    page->put();
+    return GNTST_general_error;
+}
+inline void put_page(PageInfo& page, Access access) {
+    if (access == Access::kWrite) page.put_simple_type();
+    page.put();
+}
 
 }  // namespace grant
 }  // namespace hv

@@ -82,7 +82,7 @@ Result<> change_version(GrantTable& table, uint8_t version) {
     else
         TRY(drop_status_frames(table));
     for (uint32_t i = 0; i < table.frame_count; ++i) memset(table.frames[i], 0, kPageSize);
-    table.version = version;
+    table.set_version(version);
     restore_reserved(table, saved);
     return {};
 }
