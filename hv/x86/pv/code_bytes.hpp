@@ -6,8 +6,9 @@
 
 namespace hv::pv {
 
-/// The eight bytes at `rip`; false if they are not all in one page that the guest can read.
-bool load_code(uint64_t rip, uint64_t& bytes);
+/// The eight bytes at `rip`, which the caller knows to be a guest's address; 0 if they are not all
+/// in one page that the guest can read. The short way to the opcode of an instruction.
+uint64_t load_code(uint64_t rip);
 
 /// Copied in once; the first eight cover nearly every instruction that is emulated, more are
 /// fetched when asked for. Never reaches into the next page before the instruction does: that

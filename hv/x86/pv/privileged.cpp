@@ -276,12 +276,12 @@ bool in_64bit_code(const arch::Registers& regs) {
     return rights & kLong;
 }
 
-void retire(PrivilegedOp& op) {
+[[gnu::always_inline]] inline void retire(PrivilegedOp& op) {
     if (!op.again) op.regs.rip += op.length;
     after_instruction(op.vcpu, op.regs, op.breakpoints);
 }
 
-bool run(const Row& row, PrivilegedOp& op) {
+[[gnu::always_inline]] inline bool run(const Row& row, PrivilegedOp& op) {
     if ((row.flags & kKernel) && !op.vcpu.arch.pv.kernel_mode) return false;
     Answer answer = row.run(op);
     if (answer == Answer::kDone) retire(op);
@@ -315,10 +315,11 @@ bool emulate_0f(arch::Registers& regs, uint64_t code) {
 }  // namespace
 
 bool emulate_privileged(arch::Registers& regs) {
-    uint64_t code;
-    bool is_short =
-        regs.cs == FLAT_RING3_CS64 && load_code(regs.rip, code) && (code & 0xff) == 0x0f;
-    return is_short ? emulate_0f(regs, code) : emulate_any(regs);
+    if (regs.cs == FLAT_RING3_CS64) [[likely]] {
+        uint64_t code = load_code(regs.rip);
+        if ((code & 0xff) == 0x0f) return emulate_0f(regs, code);
+    }
+    return emulate_any(regs);
 }
 
 bool emulate_invalid_opcode(arch::Registers& regs) {

@@ -19,6 +19,7 @@
 #include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/cpu/policy.hpp"
 #include "hv/x86/irq/pci.hpp"
+#include "hv/x86/pv/code_bytes.hpp"
 #include "hv/x86/pv/mmu.hpp"
 #include "hv/x86/pv/traps.hpp"
 
@@ -146,6 +147,11 @@ Result<> new_base_pointer(Mfn mfn) {
     if (mfn == Mfn{0}) return Errno::kEINVAL;
     pv_machine->new_cr3 = mfn.raw();
     return {};
+}
+uint64_t load_code(uint64_t rip) {
+    uint64_t bytes = 0;
+    bool ok = rip % kPageSize <= kPageSize - 8 && arch::copy_from_guest(&bytes, rip, 8).ok();
+    return ok ? bytes : 0;
 }
 bool is_page_table_address(uint64_t linear) {
     return pv_machine->table_page && linear / kPageSize == pv_machine->table_page / kPageSize;
