@@ -38,8 +38,7 @@ Result<Port> bind_interdomain(Domain& domain, Domain& remote, Port remote_port) 
     PairLock guard(*domain.events, *remote.events);
     Channel* there = remote.events->find(remote_port);
     Channel* here = TRY(domain.events->free_port());
-    if (!there || there->state.load() != ChannelState::kUnbound ||
-        there->remote != domain.id.raw())
+    if (!there || there->state.load() != ChannelState::kUnbound || there->remote != domain.id.raw())
         return Errno::kEINVAL;
     // Senders test the state first and then follow the peer.
     here->peer.store(there, std::memory_order_relaxed);

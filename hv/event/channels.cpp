@@ -120,7 +120,9 @@ void request_upcall(Vcpu& vcpu) {
         wake_pollers(channels, channel.port);
 }
 
-void raise(Channel& channel) { raise_here(channel); }
+void raise(Channel& channel) {
+    raise_here(channel);
+}
 
 Result<> send(Domain& domain, Port port) {
     Channel* channel = domain.events->find(port);

@@ -30,20 +30,20 @@ enum class ChannelState : uint8_t { kFree, kUnbound, kInterdomain, kPirq, kVirq,
 
 /// One end of an event channel. The atomic members are what senders read.
 struct alignas(32) Channel {
-    std::atomic<Channel*> peer;         ///< kInterdomain: the end that hears what this one sends
-    Domain* domain;                     ///< whose port this is
+    std::atomic<Channel*> peer;  ///< kInterdomain: the end that hears what this one sends
+    Domain* domain;              ///< whose port this is
     uint32_t port;
     std::atomic<ChannelState> state;
-    std::atomic<uint8_t> priority;      ///< FIFO: the queue for what comes
-    std::atomic<uint16_t> vcpu;         ///< id of the vCPU that hears it; always exists
+    std::atomic<uint8_t> priority;  ///< FIFO: the queue for what comes
+    std::atomic<uint16_t> vcpu;     ///< id of the vCPU that hears it; always exists
     union {
-        uint16_t remote;                ///< kUnbound: id of the domain that may bind to it
-        uint32_t pirq;                  ///< kPirq
-        uint32_t virq;                  ///< kVirq
+        uint16_t remote;  ///< kUnbound: id of the domain that may bind to it
+        uint32_t pirq;    ///< kPirq
+        uint32_t virq;    ///< kVirq
     };
-    std::atomic<uint16_t> last_queue;   ///< FIFO: QueueId it was last put on
-    std::atomic<bool> pending_early;    ///< FIFO: came before the word for it
-    bool by_hypervisor;                 ///< the guest may neither use nor close it
+    std::atomic<uint16_t> last_queue;  ///< FIFO: QueueId it was last put on
+    std::atomic<bool> pending_early;   ///< FIFO: came before the word for it
+    bool by_hypervisor;                ///< the guest may neither use nor close it
 };
 static_assert(sizeof(Channel) == 32);
 
@@ -93,12 +93,12 @@ class EventChannels {
     Domain& domain;
     SpinLock lock{static_cast<uint8_t>(Rank::kEvent)};
     heap::OwnedArray<std::atomic<event::Bucket*>> buckets;
-    std::atomic<uint32_t> port_count{0};      ///< ports that have a bucket, within the ABI's range
-    uint32_t port_limit = 0;                  ///< one above the highest port of the configuration
-    uint32_t lowest_free = 1;                 ///< no port below it is free; port 0 is never used
-    std::atomic<uint32_t> close_cursor{0};    ///< where a continued reset or teardown goes on
-    std::atomic<event::Fifo*> fifo{nullptr};  ///< null: the two-level ABI
-    AtomicBitmap<kMaxVcpusPerDomain> pollers; ///< vCPUs in SCHEDOP_poll
+    std::atomic<uint32_t> port_count{0};       ///< ports that have a bucket, within the ABI's range
+    uint32_t port_limit = 0;                   ///< one above the highest port of the configuration
+    uint32_t lowest_free = 1;                  ///< no port below it is free; port 0 is never used
+    std::atomic<uint32_t> close_cursor{0};     ///< where a continued reset or teardown goes on
+    std::atomic<event::Fifo*> fifo{nullptr};   ///< null: the two-level ABI
+    AtomicBitmap<kMaxVcpusPerDomain> pollers;  ///< vCPUs in SCHEDOP_poll
     /// Port by PIRQ, 0: unbound; allocated with the first binding.
     std::atomic<std::atomic<uint32_t>*> pirq_ports{nullptr};
 
@@ -142,8 +142,7 @@ class PairLock {
 
 /// Virtual interrupts of one vCPU only; all others belong to the domain and start on vCPU 0.
 constexpr bool virq_is_per_vcpu(uint32_t virq) {
-    return virq == VIRQ_TIMER || virq == VIRQ_DEBUG || virq == VIRQ_XENOPROF ||
-           virq == VIRQ_XENPMU;
+    return virq == VIRQ_TIMER || virq == VIRQ_DEBUG || virq == VIRQ_XENOPROF || virq == VIRQ_XENPMU;
 }
 
 }  // namespace event

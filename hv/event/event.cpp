@@ -120,7 +120,9 @@ void mark_all_pending(Vcpu& vcpu) {
     request_upcall(vcpu);
 }
 
-bool port_valid(Domain& domain, Port port) { return domain.events->find(port) != nullptr; }
+bool port_valid(Domain& domain, Port port) {
+    return domain.events->find(port) != nullptr;
+}
 
 bool port_pending(Domain& domain, Port port) {
     return port_valid(domain, port) && abi::is_pending(*domain.events, port.raw());

@@ -20,9 +20,13 @@ using event::ChannelState;
 /// Between us and ourselves: EVTCHNOP_reset on its way (the header keeps it for hypervisors).
 constexpr uint64_t kResetContinued = 14;
 
-Domain& self() { return *arch::current().domain; }
+Domain& self() {
+    return *arch::current().domain;
+}
 
-DomId resolved(domid_t id) { return id == DOMID_SELF ? self().id : DomId{id}; }
+DomId resolved(domid_t id) {
+    return id == DOMID_SELF ? self().id : DomId{id};
+}
 
 /// Tells the guest its new port; if it cannot be told, the port is closed again.
 template <class Op>

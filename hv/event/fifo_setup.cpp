@@ -129,8 +129,7 @@ void leave_fifo(Domain& domain) {
         channels.lowest_free = 1;
     }
     // A sender on another CPU may still be putting an event on a queue.
-    call_rcu(fifo->rcu,
-             [](RcuHead* head) { heap::destroy(static_cast<Fifo::Rcu*>(head)->fifo); });
+    call_rcu(fifo->rcu, [](RcuHead* head) { heap::destroy(static_cast<Fifo::Rcu*>(head)->fifo); });
 }
 
 }  // namespace hv::event

@@ -21,7 +21,9 @@ inline Word pending_word(Domain& domain, uint32_t port) {
 inline Word mask_word(Domain& domain, uint32_t port) {
     return Word(reinterpret_cast<uint64_t&>(domain.shared->evtchn_mask[port / 64]));
 }
-constexpr uint64_t bit_of(uint32_t port) { return uint64_t{1} << (port % 64); }
+constexpr uint64_t bit_of(uint32_t port) {
+    return uint64_t{1} << (port % 64);
+}
 
 /// Marks the word of `port` for `vcpu`; true if that is news, so that an upcall is due.
 inline bool select(Vcpu& vcpu, uint32_t port) {

@@ -48,7 +48,7 @@ Result<> flush_one(Domain& user, const gnttab_cache_flush& op) {
 
 }  // namespace
 
-Outcome cache_flush_batch(const Batch& batch) {
+Outcome cache_flush_batch(Batch batch) {
     GuestIn<gnttab_cache_flush> ops(batch.address.raw());
     Domain& user = *arch::current().domain;
     for (uint32_t i = 0; i < batch.count; ++i) {

@@ -34,7 +34,7 @@ inline Status copy_one(const gnttab_copy& op, Source& from, Destination& to) {
 
 }  // namespace
 
-Outcome copy_batch(const Batch& batch) {
+Outcome copy_batch(Batch batch) {
     const GuestInOut<gnttab_copy> ops(batch.address.raw());
     gnttab_copy op;
     Domain& caller = *arch::current().domain;

@@ -11,8 +11,7 @@ Status CopyEnd<kAccess>::find_other(domid_t domid) {
     domain_ = nullptr;
     auto found = Domain::find(DomId{domid});
     if (!found) return GNTST_bad_domain;
-    if (!policy::check(policy::Op::kSendTo, caller_, found->get()))
-        return GNTST_permission_denied;
+    if (!policy::check(policy::Op::kSendTo, caller_, found->get())) return GNTST_permission_denied;
     held_ = std::move(*found);
     domain_ = held_.get();
     domid_ = domid;

@@ -98,9 +98,9 @@ class CopyEnd {
     DomainRef held_;            ///< keeps `domain_` if that is not the caller
     domid_t domid_;
     bool by_ref_;
-    uint64_t name_;             ///< the frame or reference
+    uint64_t name_;  ///< the frame or reference
 
-    DomainRef via_domain_;      ///< a transitive grant: where the frame comes from
+    DomainRef via_domain_;  ///< a transitive grant: where the frame comes from
     uint32_t via_ref_;
 };
 

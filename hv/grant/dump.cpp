@@ -15,8 +15,7 @@ void dump(Domain& domain) {
     GrantTable& table = *domain.grants;
     LockGuard guard(table.lock);
     log(LogLevel::kInfo, "grant table of d{}: version {}, {} of {} frames, {} handles of others",
-        domain.id, table.version, table.frame_count, table.limits.max_frames,
-        table.mapped_handles);
+        domain.id, table.version, table.frame_count, table.limits.max_frames, table.mapped_handles);
     uint32_t lines = 0;
     for (uint32_t ref = 0; ref < table.entry_count(); ++ref) {
         const ActiveEntry& entry = table.active(ref);

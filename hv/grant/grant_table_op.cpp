@@ -4,12 +4,11 @@
 
 namespace hv {
 
-Outcome do_grant_table_op(uint64_t command, uint64_t argument, uint64_t count, uint64_t,
-                          uint64_t) {
+Outcome do_grant_table_op(uint64_t command, uint64_t argument, uint64_t count, uint64_t, uint64_t) {
     // The ABI's count is an unsigned int, and one that is negative as an int is refused.
     if (static_cast<int32_t>(count) < 0) return Errno::kEINVAL;
-    grant::Batch batch{static_cast<uint32_t>(command), GuestAddress(argument),
-                       static_cast<uint32_t>(count)};
+    const grant::Batch batch{GuestAddress(argument), static_cast<uint32_t>(command),
+                             static_cast<uint32_t>(count)};
     switch (batch.command) {
         case GNTTABOP_map_grant_ref:
             return grant::map_batch(batch);

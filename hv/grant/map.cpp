@@ -46,16 +46,15 @@ void unpin_kinds(GrantTable& table, const gnttab_map_grant_ref& op, Access acces
     if (last) table.domain.put();
 }
 
-Status map_with_handle(Domain& mapper, Domain& granter, uint32_t handle,
-                       gnttab_map_grant_ref& op) {
+Status map_with_handle(Domain& mapper, Domain& granter, uint32_t handle, gnttab_map_grant_ref& op) {
     Access access = op.flags & GNTMAP_readonly ? Access::kRead : Access::kWrite;
     GrantTable& table = *granter.grants;
     Pin pinned;
     Status status = pin_kinds(table, mapper.id, op, access, pinned);
     if (status != GNTST_okay) return status;
     if (op.flags & GNTMAP_host_map) {
-        auto mapped = arch::map_grant(op.host_addr, pinned.frame, access == Access::kRead,
-                                      op.flags);
+        auto mapped =
+            arch::map_grant(op.host_addr, pinned.frame, access == Access::kRead, op.flags);
         if (!mapped) {
             unpin_kinds(table, op, access, pinned);
             return GNTST_general_error;
@@ -80,7 +79,7 @@ Status map_one(Domain& mapper, Domain& granter, gnttab_map_grant_ref& op) {
 
 }  // namespace
 
-Outcome map_batch(const Batch& batch) {
+Outcome map_batch(Batch batch) {
     const GuestInOut<gnttab_map_grant_ref> ops(batch.address.raw());
     gnttab_map_grant_ref op;
     Domain& mapper = *arch::current().domain;

@@ -14,10 +14,11 @@
 
 namespace hv::grant {
 
-/// What is left of a batch that a guest hands over: element 0 is the next one to do.
+/// What is left of a batch that a guest hands over: element 0 is the next one to do. Small enough
+/// to be passed in registers.
 struct Batch {
-    uint64_t command;
     GuestAddress address;
+    uint32_t command;
     uint32_t count;
 
     /// To be issued again for the elements from `done` on.
@@ -25,19 +26,21 @@ struct Batch {
         return continue_with({command, address.at(done, element_size), count - done});
     }
 };
+static_assert(sizeof(Batch) == 16);
+
 inline constexpr uint32_t kElementsPerLook = 16;  ///< preempt_requested() every so often
 
-Outcome map_batch(const Batch& batch);              // map.cpp
-Outcome unmap_batch(const Batch& batch);            // unmap.cpp
-Outcome unmap_and_replace_batch(const Batch& batch);
-Outcome copy_batch(const Batch& batch);             // copy.cpp
-Outcome transfer_batch(const Batch& batch);         // transfer.cpp
-Outcome cache_flush_batch(const Batch& batch);      // cache_flush.cpp
-Outcome swap_batch(const Batch& batch);             // version.cpp
-Outcome set_version(const Batch& batch);
-Outcome setup_table(const Batch& batch);            // setup.cpp
-Outcome get_status_frames(const Batch& batch);
-Outcome query_size(const Batch& batch);
-Outcome get_version(const Batch& batch);
+Outcome map_batch(Batch batch);    // map.cpp
+Outcome unmap_batch(Batch batch);  // unmap.cpp
+Outcome unmap_and_replace_batch(Batch batch);
+Outcome copy_batch(Batch batch);         // copy.cpp
+Outcome transfer_batch(Batch batch);     // transfer.cpp
+Outcome cache_flush_batch(Batch batch);  // cache_flush.cpp
+Outcome swap_batch(Batch batch);         // version.cpp
+Outcome set_version(Batch batch);
+Outcome setup_table(Batch batch);  // setup.cpp
+Outcome get_status_frames(Batch batch);
+Outcome query_size(Batch batch);
+Outcome get_version(Batch batch);
 
 }  // namespace hv::grant

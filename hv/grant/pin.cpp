@@ -84,8 +84,8 @@ constexpr uint16_t& uses(ActiveEntry& entry, Access access) {
 constexpr uint16_t kMaxUses = 0xffff;
 
 /// Checks and marks the entry, and on its first use notes what it names.
-inline Status begin_use(GrantTable& table, uint32_t ref, DomId user, Access access,
-                        Purpose purpose, ActiveEntry& entry, bool first) {
+inline Status begin_use(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose,
+                        ActiveEntry& entry, bool first) {
     Gfn frame;
     ActiveEntry found{.user = user.raw(), .start = 0, .length = kPageSize, .is_sub_page = false};
     if (table.version == 1) [[likely]] {

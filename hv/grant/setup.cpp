@@ -7,7 +7,9 @@
 namespace hv::grant {
 namespace {
 
-Domain& self() { return *arch::current().domain; }
+Domain& self() {
+    return *arch::current().domain;
+}
 
 /// The domain whose table an operation names, if the caller may deal with it.
 Status named_domain(domid_t domid, DomainRef& out) {
@@ -20,8 +22,7 @@ Status named_domain(domid_t domid, DomainRef& out) {
 }
 
 /// Tells the guest the MFNs of the first `count` of `frames`.
-Status list_frames(const heap::OwnedArray<void*>& frames, uint32_t count,
-                   GuestOut<uint64_t> list) {
+Status list_frames(const heap::OwnedArray<void*>& frames, uint32_t count, GuestOut<uint64_t> list) {
     for (uint32_t i = 0; i < count; ++i)
         if (!list.store(arch::virt_to_mfn(frames[i]).raw(), i)) return GNTST_bad_virt_addr;
     return GNTST_okay;
@@ -59,7 +60,7 @@ Status status_frames(const gnttab_get_status_frames& op) {
 
 }  // namespace
 
-Outcome setup_table(const Batch& batch) {
+Outcome setup_table(Batch batch) {
     if (batch.count != 1) return Errno::kEINVAL;
     GuestInOut<gnttab_setup_table> arg(batch.address.raw());
     auto op = arg.load();
@@ -68,7 +69,7 @@ Outcome setup_table(const Batch& batch) {
     return arg.store_field(*op, &gnttab_setup_table::status);
 }
 
-Outcome get_status_frames(const Batch& batch) {
+Outcome get_status_frames(Batch batch) {
     if (batch.count != 1) return Errno::kEINVAL;
     GuestInOut<gnttab_get_status_frames> arg(batch.address.raw());
     auto op = arg.load();
@@ -77,7 +78,7 @@ Outcome get_status_frames(const Batch& batch) {
     return arg.store_field(*op, &gnttab_get_status_frames::status);
 }
 
-Outcome query_size(const Batch& batch) {
+Outcome query_size(Batch batch) {
     if (batch.count != 1) return Errno::kEINVAL;
     GuestInOut<gnttab_query_size> arg(batch.address.raw());
     auto op = arg.load();
@@ -92,7 +93,7 @@ Outcome query_size(const Batch& batch) {
     return arg.store(*op);
 }
 
-Outcome get_version(const Batch& batch) {
+Outcome get_version(Batch batch) {
     GuestInOut<gnttab_get_version> arg(batch.address.raw());
     auto op = arg.load();
     if (!op) return Errno::kEFAULT;

@@ -94,12 +94,12 @@ Result<> init_domain(Domain& domain, const Limits& limits) {
 
     heap::Owned<GrantTable> table(heap::create<GrantTable>(domain, bounds));
     if (!table) return Errno::kENOMEM;
-    uint32_t status_frames = (bounds.max_frames * kEntriesPerFrameV2 + kStatusPerFrame - 1) /
-                             kStatusPerFrame;
+    uint32_t status_frames =
+        (bounds.max_frames * kEntriesPerFrameV2 + kStatusPerFrame - 1) / kStatusPerFrame;
     table->frames = TRY(heap::OwnedArray<void*>::create(bounds.max_frames));
     table->status_frames = TRY(heap::OwnedArray<void*>::create(status_frames));
-    table->active_pages = TRY(
-        heap::OwnedArray<ActiveEntry*>::create(bounds.max_frames * kActivePagesPerFrame));
+    table->active_pages =
+        TRY(heap::OwnedArray<ActiveEntry*>::create(bounds.max_frames * kActivePagesPerFrame));
     TRY(table->grow(1));
     domain.grants = table.release();
     return {};
@@ -129,7 +129,9 @@ Result<Mfn> table_frame(Domain& domain, uint32_t index, bool status) {
     return arch::virt_to_mfn(table.status_frames[base::index_nospec(index, table.status_count)]);
 }
 
-uint32_t max_frames(Domain& domain) { return domain.grants->limits.max_frames; }
+uint32_t max_frames(Domain& domain) {
+    return domain.grants->limits.max_frames;
+}
 
 Result<> seed(Domain& domain, GrantRef ref, DomId backend, Gfn frame) {
     GrantTable& table = *domain.grants;

@@ -39,13 +39,13 @@ inline constexpr uint32_t kStatusPerFrame = kPageSize / sizeof(grant_status_t);
 
 /// What an entry is in use for. `readers` and `writers` count maps, copies and device maps.
 struct ActiveEntry {
-    Mfn frame;           ///< pinned: the frame that users have; kInvalidMfn for a transitive one
-    uint16_t user;       ///< pinned: the only domain that may use it
+    Mfn frame;      ///< pinned: the frame that users have; kInvalidMfn for a transitive one
+    uint16_t user;  ///< pinned: the only domain that may use it
     uint16_t readers;
     uint16_t writers;
-    uint16_t start;      ///< bytes of the frame that may be accessed (version 2: sub-page grants)
+    uint16_t start;  ///< bytes of the frame that may be accessed (version 2: sub-page grants)
     uint16_t length;
-    bool is_sub_page;    ///< may be copied from and to, not mapped
+    bool is_sub_page;  ///< may be copied from and to, not mapped
 
     bool pinned() const { return readers | writers; }
 };
@@ -104,9 +104,8 @@ class GrantTable {
     }
     /// Flags (low half) and domain id, as one word that both sides change by compare-exchange.
     std::atomic_ref<uint32_t> header(uint32_t ref) {
-        return std::atomic_ref<uint32_t>(version == 1
-                                             ? reinterpret_cast<uint32_t&>(entry_v1(ref))
-                                             : reinterpret_cast<uint32_t&>(entry_v2(ref)));
+        return std::atomic_ref<uint32_t>(version == 1 ? reinterpret_cast<uint32_t&>(entry_v1(ref))
+                                                      : reinterpret_cast<uint32_t&>(entry_v2(ref)));
     }
 
     Domain& domain;
@@ -115,8 +114,8 @@ class GrantTable {
     uint8_t version = 1;
     uint32_t frame_count = 0;
     uint32_t status_count = 0;
-    uint32_t entries = 0;  ///< in those frames, as the version has it
-    heap::OwnedArray<void*> frames;         ///< in the direct map
+    uint32_t entries = 0;            ///< in those frames, as the version has it
+    heap::OwnedArray<void*> frames;  ///< in the direct map
     heap::OwnedArray<void*> status_frames;
     heap::OwnedArray<grant::ActiveEntry*> active_pages;
     /// Handles that other domains (or this one) hold on our entries. While there are any we hold

@@ -89,7 +89,7 @@ Status transfer_one(Domain& giver, const gnttab_transfer& op) {
 
 }  // namespace
 
-Outcome transfer_batch(const Batch& batch) {
+Outcome transfer_batch(Batch batch) {
     GuestInOut<gnttab_transfer> ops(batch.address.raw());
     Domain& giver = *arch::current().domain;
     for (uint32_t i = 0; i < batch.count; ++i) {

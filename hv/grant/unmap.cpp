@@ -38,7 +38,8 @@ Access access_of(uint32_t flags) {
 
 /// First half: takes the mapping out of the page tables of the current domain, if it is in them.
 /// `undone.kinds` says what is left to finish, perhaps nothing.
-Status begin_unmap(Maptrack& maptrack, const Request& request, Undone& undone) {
+[[gnu::always_inline]] inline Status begin_unmap(Maptrack& maptrack, const Request& request,
+                                                 Undone& undone) {
     uint32_t kinds = 0;
     if (request.host_address) kinds |= GNTMAP_host_map;
     if (request.bus_address) kinds |= GNTMAP_device_map;
@@ -61,13 +62,13 @@ Status begin_unmap(Maptrack& maptrack, const Request& request, Undone& undone) {
         maptrack.unclaim(request.handle, kinds);
         return status;
     }
-    undone = {mapping->granter, page_info(frame), mapping->ref,
-              request.handle,   kinds,            access_of(flags)};
+    undone = {mapping->granter, page_info(frame), mapping->ref, request.handle, kinds,
+              access_of(flags)};
     return GNTST_okay;
 }
 
 /// Second half, after the flush.
-void finish_unmap(Maptrack& maptrack, const Undone& undone) {
+[[gnu::always_inline]] inline void finish_unmap(Maptrack& maptrack, const Undone& undone) {
     GrantTable& table = *undone.granter;
     const bool both = undone.kinds == Maptrack::kKinds;
     const bool handle_freed = maptrack.finish(undone.handle, undone.kinds);
@@ -114,13 +115,12 @@ Result<> unmap_some(Domain& mapper, const GuestInOut<Op>& ops, uint32_t first, u
 }
 
 template <class Op>
-Outcome unmap_all(const Batch& batch) {
+Outcome unmap_all(Batch batch) {
     const GuestInOut<Op> ops(batch.address.raw());
     Domain& mapper = *arch::current().domain;
     for (uint32_t done = 0; done < batch.count;) {
         uint32_t some = std::min(kBatch, batch.count - done);
-        if (auto result = unmap_some(mapper, ops, done, some); !result)
-            return Fail{result.error()};
+        if (auto result = unmap_some(mapper, ops, done, some); !result) return Fail{result.error()};
         done += some;
         if (done < batch.count && preempt_requested())
             return batch.continue_after(done, sizeof(Op));
@@ -130,9 +130,11 @@ Outcome unmap_all(const Batch& batch) {
 
 }  // namespace
 
-Outcome unmap_batch(const Batch& batch) { return unmap_all<gnttab_unmap_grant_ref>(batch); }
+Outcome unmap_batch(Batch batch) {
+    return unmap_all<gnttab_unmap_grant_ref>(batch);
+}
 
-Outcome unmap_and_replace_batch(const Batch& batch) {
+Outcome unmap_and_replace_batch(Batch batch) {
     return unmap_all<gnttab_unmap_and_replace>(batch);
 }
 
@@ -145,8 +147,8 @@ bool release_mappings(Domain& domain) {
         uint32_t flags;
         if (const Mapping* mapping = maptrack.claim(handle, Maptrack::kKinds, kinds, flags)) {
             PageInfo* page = page_info(mapping->granter->active(mapping->ref).frame);
-            finish_unmap(maptrack, {mapping->granter, page, mapping->ref, handle, kinds,
-                                    access_of(flags)});
+            finish_unmap(maptrack,
+                         {mapping->granter, page, mapping->ref, handle, kinds, access_of(flags)});
         }
         ++handle;
         if (handle % kBatch == 0 && preempt_requested()) return true;

@@ -106,7 +106,7 @@ Status swap(GrantTable& table, uint32_t a, uint32_t b) {
 
 }  // namespace
 
-Outcome set_version(const Batch& batch) {
+Outcome set_version(Batch batch) {
     GuestInOut<gnttab_set_version> arg(batch.address.raw());
     auto op = arg.load();
     if (!op) return Errno::kEFAULT;
@@ -123,7 +123,7 @@ Outcome set_version(const Batch& batch) {
     return changed;
 }
 
-Outcome swap_batch(const Batch& batch) {
+Outcome swap_batch(Batch batch) {
     GuestInOut<gnttab_swap_grant_ref> ops(batch.address.raw());
     GrantTable& table = *arch::current().domain->grants;
     for (uint32_t i = 0; i < batch.count; ++i) {

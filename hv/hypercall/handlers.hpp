@@ -24,7 +24,6 @@ XENOLITH_HYPERCALL(iret);
 XENOLITH_HYPERCALL(set_segment_base);
 XENOLITH_HYPERCALL(mmuext_op);
 XENOLITH_HYPERCALL(callback_op);
-XENOLITH_HYPERCALL(mca);
 
 // hv/hypercall: families that every kind of guest has.
 XENOLITH_HYPERCALL(multicall);

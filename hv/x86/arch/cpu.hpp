@@ -54,8 +54,9 @@ uint32_t tlb_flush_stamp();
 /// The CPUs of `cpus` that have not flushed since `stamp`.
 CpuMask cpus_not_flushed_since(const CpuMask& cpus, uint32_t stamp);
 
-/// Invalidates caches on this CPU (WBINVD) or on all.
+/// Writes back and invalidates the caches of this CPU (WBINVD), or of each in `cpus`.
 void flush_cache();
+void flush_caches(const CpuMask& cpus);
 
 /// Logs the registers and the top of the stack of the guest that is current (it is dying).
 void log_guest_state();

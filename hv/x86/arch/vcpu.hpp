@@ -21,11 +21,7 @@ struct PvVcpu {
     uint64_t failsafe_callback = 0;
     uint64_t syscall_callback = 0;
     uint64_t syscall32_callback = 0;
-    uint16_t syscall32_cs = 0;
     bool syscall32_masks_events = false;
-    uint64_t sysenter_callback = 0;
-    uint16_t sysenter_cs = 0;
-    bool sysenter_masks_events = false;
     bool failsafe_masks_events = false;   ///< CALLBACKF_mask_events
     bool syscall_masks_events = false;
     uint64_t nmi_callback = 0;            ///< of the whole domain; vCPU 0's counts

@@ -11,6 +11,7 @@
 
 extern "C" {
 void entry_syscall();
+void entry_syscall32();
 extern char entry_stubs[];
 }
 
@@ -21,6 +22,8 @@ constinit Features detected_features = {};
 namespace {
 
 PerCpu<Mfn> gdt_pages;
+
+constexpr uint64_t kStub32 = 64;  // where in the stub page the one for 32-bit code lies
 
 struct [[gnu::packed]] DescriptorPointer {
     uint16_t limit;
@@ -64,7 +67,7 @@ void fill_tss(Tss& tss, uint64_t stack) {
 }
 
 /// The guest's stack pointer is all that SYSCALL leaves us; the stub knows its CPU's addresses.
-void write_stub(uint8_t* code, uint64_t stack) {
+void write_stub(uint8_t* code, uint64_t stack, void (*entry)()) {
     const uint64_t info = stack + STACK_SIZE - sizeof(CpuInfo);
     const auto put = [&](std::initializer_list<uint8_t> bytes) {
         for (uint8_t b : bytes) *code++ = b;
@@ -77,8 +80,13 @@ void write_stub(uint8_t* code, uint64_t stack) {
     put({0x48, 0xbc}), put64(info + REG_ES);                     // movabs $&regs.es, %rsp
     put({0x68}), put({SEL_GUEST_SS & 0xff, SEL_GUEST_SS >> 8, 0, 0});  // push $ss
     put({0x50});                                                 // push %rax
-    put({0x48, 0xb8}), put64(reinterpret_cast<uint64_t>(entry_syscall));  // movabs $entry, %rax
+    put({0x48, 0xb8}), put64(reinterpret_cast<uint64_t>(entry));  // movabs $entry, %rax
     put({0xff, 0xe0});                                           // jmp *%rax
+}
+
+void write_stubs(uint8_t* page, uint64_t stack) {
+    write_stub(page, stack, entry_syscall);
+    write_stub(page + kStub32, stack, entry_syscall32);
 }
 
 }  // namespace
@@ -102,7 +110,7 @@ void set_syscall_msrs(CpuId cpu) {
     // SYSCALL: CS = STAR[47:32], SS = + 8. SYSRET to 64 bit: CS = STAR[63:48] + 16, SS = + 8.
     write_msr(msr::kStar, uint64_t{kSelRing3Cs32} << 48 | uint64_t{SEL_HV_CS} << 32);
     write_msr(msr::kLstar, stub);
-    write_msr(msr::kCstar, stub);
+    write_msr(msr::kCstar, stub + kStub32);
     write_msr(msr::kSfMask, kSyscallFlagMask);
     write_msr(msr::kEfer, read_msr(msr::kEfer) | kEferSce | kEferNxe);
     // WB WT UC- UC WC WP UC UC: the order PV guests are told (XEN_MSR_PAT of the ABI's documents).
@@ -135,7 +143,7 @@ Result<void*> prepare_cpu_stack(CpuId cpu) {
         if (offset == kGuardPageOffset) continue;  // overflow of the ordinary stack faults
         const Mfn mfn = TRY(memory::alloc_frames(0));
         const bool stub = offset == kStubOffset;
-        if (stub) write_stub(arch::mfn_to_virt<uint8_t>(mfn), area);
+        if (stub) write_stubs(arch::mfn_to_virt<uint8_t>(mfn), area);
         if (offset == kTssOffset) fill_tss(*arch::mfn_to_virt<Tss>(mfn), area);
         if (offset == kGdtPageOffset) gdt_pages.on(cpu) = mfn;
         TRY(paging::map_host(area + offset, address_of(mfn), kPageSize,

@@ -47,6 +47,7 @@ entry_syscall:
         push %rcx
         push $0
         movl $VECTOR_SYSCALL, 4(%rsp)
+.Lsyscall:
         mov (CPUINFO_SCRATCH - REG_ERROR)(%rsp), %rax
         SAVE_REGISTERS
         mov CPUINFO_HV_CR3(%rsp), %rcx
@@ -94,6 +95,16 @@ restore_guest:
         .globl guest_iret
 guest_iret:                             /* may fault: exception.cpp knows this address */
         iretq
+
+/* SYSCALL of 32-bit code, which only guests' user code can be. */
+        .globl entry_syscall32
+entry_syscall32:
+        push %r11
+        push $SEL_GUEST_CS32
+        push %rcx
+        push $0
+        movl $VECTOR_SYSCALL32, 4(%rsp)
+        jmp .Lsyscall
 
 /* Exceptions and interrupts: the stubs have made the frame complete up to entry_vector. */
 entry_common:

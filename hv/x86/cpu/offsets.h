@@ -26,8 +26,10 @@
 
 /* regs.entry_vector: a vector below 256, or these */
 #define VECTOR_SYSCALL 0x100
+#define VECTOR_SYSCALL32 0x101 /* from 32-bit code, by way of CSTAR */
 
 #define SEL_HV_CS 0xe008
 #define SEL_HV_DS 0xe010
 #define SEL_GUEST_CS64 0xe033
+#define SEL_GUEST_CS32 0xe023
 #define SEL_GUEST_SS 0xe02b

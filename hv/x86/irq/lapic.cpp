@@ -93,6 +93,7 @@ void choose_mode() {
         if (!g_page) panic("no address space to map the local APIC");
     }
     g_chosen = true;
+    log(LogLevel::kInfo, "local APICs in {} mode", g_x2apic ? "x2APIC" : "xAPIC");
 }
 
 /// Writes the interrupt command. In x2APIC mode MSR writes are not serialising: the fences keep

@@ -12,7 +12,9 @@
 namespace hv::arch {
 namespace {
 
+// What a request asks for: a page by its address, or one of these, which are no page's.
 constexpr uint64_t kEverything = ~uint64_t{0};
+constexpr uint64_t kCaches = kEverything - 1;
 
 // One request at a time, under the lock; `pending` is who still has to serve it.
 SpinLock request_lock{static_cast<uint8_t>(Rank::kFlush)};
@@ -28,12 +30,21 @@ void flush_page_local(uint64_t linear) {
     asm volatile("invlpg (%0)" ::"r"(linear) : "memory");
 }
 
+void serve(uint64_t what) {
+    if (what == kEverything)
+        flush_tlb_local();
+    else if (what == kCaches)
+        flush_cache();
+    else
+        flush_page_local(what);
+}
+
 void request(CpuMask cpus, uint64_t linear) {
     const CpuId self = this_cpu();
     const bool here = cpus.test(self);
     cpus.clear(self);
     cpus &= online_cpus();
-    if (here) linear == kEverything ? flush_tlb_local() : flush_page_local(linear);
+    if (here) serve(linear);
     if (cpus.empty()) return;
 
     LockGuard guard(request_lock);
@@ -73,7 +84,7 @@ void serve_flush_request() {
     const CpuId self = this_cpu();
     if (!pending.test(self)) return;
     const uint64_t linear = request_linear.load(std::memory_order_relaxed);
-    linear == kEverything ? flush_tlb_local() : flush_page_local(linear);
+    serve(linear);
     pending.clear(self);
 }
 
@@ -92,6 +103,7 @@ CpuMask cpus_not_flushed_since(const CpuMask& cpus, uint32_t stamp) {
     return stale;
 }
 
+void flush_caches(const CpuMask& cpus) { request(cpus, kCaches); }
 void flush_cache() { asm volatile("wbinvd" ::: "memory"); }
 
 }  // namespace hv::arch

@@ -60,14 +60,10 @@ Result<> register_callback(arch::PvVcpu& pv, const callback_register& c) {
         pv.syscall32_callback = c.address;
         pv.syscall32_masks_events = masks;
         return {};
-    case CALLBACKTYPE_sysenter:
-        pv.sysenter_callback = c.address;
-        pv.sysenter_masks_events = masks;
-        return {};
     case CALLBACKTYPE_nmi:
         pv.nmi_callback = c.address;
         return {};
-    default:
+    default:  // CALLBACKTYPE_sysenter too: a kernel then uses int 0x80
         return Errno::kENOSYS;
     }
 }
@@ -78,7 +74,6 @@ Result<> unregister_callback(arch::PvVcpu& pv, const callback_unregister& c) {
     case CALLBACKTYPE_failsafe:
     case CALLBACKTYPE_syscall:
     case CALLBACKTYPE_syscall32:
-    case CALLBACKTYPE_sysenter:
         return Errno::kEINVAL;  // a guest cannot be without them
     case CALLBACKTYPE_nmi:
         pv.nmi_callback = 0;
@@ -171,7 +166,5 @@ Outcome do_iret(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
     vcpu.info.load(std::memory_order_relaxed)->evtchn_upcall_mask = !(f.rflags & eflags::kIf);
     return Outcome(static_cast<int64_t>(f.rax));
 }
-
-Outcome do_mca(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) { return Errno::kENOSYS; }
 
 }  // namespace hv

@@ -105,10 +105,13 @@ Result<> own_operation(Domain& owner, const mmuext_op& op) {
     case MMUEXT_INVLPG_ALL:
         return flush_everywhere(op, true);
     case MMUEXT_FLUSH_CACHE:
-    case MMUEXT_FLUSH_CACHE_GLOBAL:
         // Only who drives devices can have a reason; for others Xen, too, refuses.
         if (!vcpu.domain->is_hardware) return Errno::kEACCES;
         arch::flush_cache();
+        return {};
+    case MMUEXT_FLUSH_CACHE_GLOBAL:
+        if (!vcpu.domain->is_hardware) return Errno::kEACCES;
+        arch::flush_caches(arch::online_cpus());
         return {};
     case MMUEXT_SET_LDT:
         return set_ldt(vcpu, op.arg1.linear_addr, op.arg2.nr_ents);

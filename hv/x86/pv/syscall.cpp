@@ -38,7 +38,9 @@ void hypercall(Vcpu& vcpu, arch::Registers& regs) {
 
 extern "C" void hv_syscall(hv::arch::Registers* regs) {
     hv::Vcpu& vcpu = hv::arch::current();
-    if (vcpu.arch.pv.kernel_mode)
+    if (regs->entry_vector == VECTOR_SYSCALL32)
+        hv::pv::inject_syscall32();
+    else if (vcpu.arch.pv.kernel_mode)
         hv::pv::hypercall(vcpu, *regs);
     else
         hv::pv::inject_syscall();

@@ -178,6 +178,15 @@ void inject_syscall() {
     bounce({.handler = pv.syscall_callback, .masks_events = pv.syscall_masks_events});
 }
 
+void inject_syscall32() {
+    const arch::PvVcpu& pv = arch::current().arch.pv;
+    if (pv.syscall32_callback && !pv.kernel_mode)
+        return bounce({.handler = pv.syscall32_callback,
+                       .masks_events = pv.syscall32_masks_events});
+    cpu::guest_registers().rip -= 2;  // as if the instruction did not exist
+    inject(6, false, 0);
+}
+
 void deliver_events() {
     Vcpu& vcpu = arch::current();
     const vcpu_info* info = vcpu.info.load(std::memory_order_relaxed);

@@ -18,6 +18,8 @@ void inject_page_fault(uint64_t cr2, uint32_t error_code);
 void inject_failsafe(const arch::Registers& wanted);
 /// The system call callback, for `syscall` in the guest's user mode.
 void inject_syscall();
+/// The same for 32-bit user code; #UD if the kernel wants none.
+void inject_syscall32();
 /// `int $0x80`, the one vector that user code may raise directly (its gate has DPL 3).
 void guest_int80(arch::Registers& regs);
 /// A page fault, #GP, #SS or #NP while IRET or SYSRET entered the guest, whose frame is back in
