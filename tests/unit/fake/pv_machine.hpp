@@ -199,10 +199,7 @@ const Info& info() {
 }
 }  // namespace acpi
 namespace cpu {
-const Features& features() {
-    static const Features f{};
-    return f;
-}
+Features detected_features;
 }  // namespace cpu
 namespace heap {
 void release(void*) {}
