@@ -1,9 +1,8 @@
-// Which of the machine's ports and frames a domain may reach. Domain 0 has everything that is not
+// Which of the machine's ports a domain may reach. Domain 0 has everything that is not
 // the hypervisor's own; another domain what XEN_DOMCTL_ioport_permission gave it.
 #include <string_view>
 
 #include "hv/domain/domain.hpp"
-#include "hv/memory/page.hpp"
 #include "hv/x86/acpi/acpi.hpp"
 #include "hv/x86/boot/options.hpp"
 
