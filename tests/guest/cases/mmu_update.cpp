@@ -170,7 +170,8 @@ TEST(mmu_update_refuses_bad_frame, "validation: frames that are not there or not
     CHECK_EQ(window.l1[0] | window.l2[1], 0);
 }
 
-TEST(mmu_update_refuses_hypervisor_frame, "validation: the hypervisor's own frames", "") {
+TEST(mmu_update_refuses_hypervisor_frame, "validation: the hypervisor's own frames",
+     "missing=XENMEM_machphys_mfn_list, by which the test finds one") {
     const Window window = open_window();
     xen_pfn_t m2p_frames[1] = {};
     xen_machphys_mfn_list_t list = {.max_extents = 1};
@@ -183,7 +184,7 @@ TEST(mmu_update_refuses_hypervisor_frame, "validation: the hypervisor's own fram
 }
 
 TEST(mmu_update_maps_foreign_m2p, "mmu_update with DOMID_XEN: the M2P read-only, never writable",
-     "") {
+     "missing=XENMEM_machphys_mfn_list") {
     const Window window = open_window();
     xen_pfn_t m2p_frames[1] = {};
     xen_machphys_mfn_list_t list = {.max_extents = 1};

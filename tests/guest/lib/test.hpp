@@ -10,6 +10,7 @@
 //   args=...          added to the hypervisor's boot line
 //   image=linux       run in the image with the notes that Debian's kernel has
 //   skip=REASON       the emulator's defect: not run on either hypervisor
+//   missing=REASON    not built yet (docs/abi-coverage.md): has to fail on Xenolith until it is
 //   differs=REASON    a difference on purpose: only Xenolith has to pass
 #pragma once
 
