@@ -10,7 +10,9 @@ namespace hv {
 namespace {
 
 constexpr int64_t kNoError = 0;
-constexpr int64_t error(Errno e) { return -static_cast<int64_t>(e); }
+constexpr int64_t error(Errno e) {
+    return -static_cast<int64_t>(e);
+}
 
 class EventTest : public SmallMachine {
   protected:
@@ -23,7 +25,8 @@ class EventTest : public SmallMachine {
     }
     template <class Op>
     int64_t op(uint32_t command, Op& argument) {
-        Outcome outcome = do_event_channel_op(command, reinterpret_cast<uint64_t>(&argument), 0, 0, 0);
+        Outcome outcome =
+            do_event_channel_op(command, reinterpret_cast<uint64_t>(&argument), 0, 0, 0);
         while (outcome.again) {
             process_softirqs();
             ++continuations;
@@ -403,7 +406,8 @@ TEST_F(EventTest, ResetClosesEverythingAndCanBeInterrupted) {
     evtchn_reset reset{DOMID_SELF};
     EXPECT_EQ(op(EVTCHNOP_reset, reset), kNoError);
     EXPECT_EQ(continuations, 1u);
-    for (uint32_t p = 1; p < 384; ++p) EXPECT_EQ(status(Port{p}).status, uint32_t{EVTCHNSTAT_closed});
+    for (uint32_t p = 1; p < 384; ++p)
+        EXPECT_EQ(status(Port{p}).status, uint32_t{EVTCHNSTAT_closed});
     EXPECT_TRUE(machine_.bound_pirqs.empty());
     run(host);
     EXPECT_EQ(status(ours).status, uint32_t{EVTCHNSTAT_unbound});

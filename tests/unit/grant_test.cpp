@@ -8,7 +8,9 @@
 namespace hv {
 namespace {
 
-constexpr int64_t error(Errno e) { return -static_cast<int64_t>(e); }
+constexpr int64_t error(Errno e) {
+    return -static_cast<int64_t>(e);
+}
 
 class GrantTest : public SmallMachine {
   protected:
@@ -64,17 +66,21 @@ class GrantTest : public SmallMachine {
         EXPECT_EQ(ops(GNTTABOP_unmap_grant_ref, &arg, 1), 0);
         return arg.status;
     }
-    static gnttab_copy copy_of(bool from_grant, domid_t from_domain, uint64_t from,
-                               bool to_grant, domid_t to_domain, uint64_t to, uint16_t length) {
+    static gnttab_copy copy_of(bool from_grant, domid_t from_domain, uint64_t from, bool to_grant,
+                               domid_t to_domain, uint64_t to, uint16_t length) {
         gnttab_copy arg{};
         arg.flags = static_cast<uint16_t>((from_grant ? GNTCOPY_source_gref : 0) |
                                           (to_grant ? GNTCOPY_dest_gref : 0));
         arg.source.domid = from_domain;
         arg.dest.domid = to_domain;
-        if (from_grant) arg.source.u.ref = static_cast<uint32_t>(from);
-        else arg.source.u.gmfn = from;
-        if (to_grant) arg.dest.u.ref = static_cast<uint32_t>(to);
-        else arg.dest.u.gmfn = to;
+        if (from_grant)
+            arg.source.u.ref = static_cast<uint32_t>(from);
+        else
+            arg.source.u.gmfn = from;
+        if (to_grant)
+            arg.dest.u.ref = static_cast<uint32_t>(to);
+        else
+            arg.dest.u.gmfn = to;
         arg.len = length;
         arg.status = 77;
         return arg;

@@ -79,14 +79,23 @@ namespace arch {
 uintptr_t kDirectMap;
 uintptr_t kFrameTable;
 
-CpuId this_cpu() { return 0; }
-Vcpu& current() { return *machine->current; }
-bool is_idle(const Vcpu&) { return false; }
-CpuMask online_cpus() { return CpuMask::first_n(2); }
-void kick_cpu(CpuId cpu) { machine->kicked.push_back(cpu); }
+CpuId this_cpu() {
+    return 0;
+}
+Vcpu& current() {
+    return *machine->current;
+}
+bool is_idle(const Vcpu&) {
+    return false;
+}
+CpuMask online_cpus() {
+    return CpuMask::first_n(2);
+}
+void kick_cpu(CpuId cpu) {
+    machine->kicked.push_back(cpu);
+}
 void poll_interrupts() {
-    if (machine->preempt_after && --machine->preempt_after == 0)
-        raise_softirq(Softirq::kSchedule);
+    if (machine->preempt_after && --machine->preempt_after == 0) raise_softirq(Softirq::kSchedule);
 }
 void flush_tlb(const CpuMask&) {
     ++machine->flushes;
@@ -96,8 +105,12 @@ void flush_cache() {}
 void flush_cache_lines(const void* from, size_t bytes) {
     machine->flushed_lines.emplace_back(reinterpret_cast<uintptr_t>(from) - kDirectMap, bytes);
 }
-uint32_t tlb_flush_stamp() { return 1; }
-CpuMask cpus_not_flushed_since(const CpuMask&, uint32_t) { return {}; }
+uint32_t tlb_flush_stamp() {
+    return 1;
+}
+CpuMask cpus_not_flushed_since(const CpuMask&, uint32_t) {
+    return {};
+}
 
 namespace {
 bool faults(uint64_t linear, size_t bytes) {
@@ -135,21 +148,29 @@ Result<> unmap_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t,
     }
     return {};
 }
-Result<Mfn> guest_frame_to_mfn(Domain&, Gfn gfn) { return Mfn{gfn.raw()}; }
+Result<Mfn> guest_frame_to_mfn(Domain&, Gfn gfn) {
+    return Mfn{gfn.raw()};
+}
 
 Result<> pirq_bind(Domain&, Pirq pirq, Vcpu& vcpu, bool) {
     if (machine->refused_pirqs.contains(pirq.raw())) return Errno::kEPERM;
     machine->bound_pirqs[pirq.raw()] = vcpu.id.raw();
     return {};
 }
-void pirq_unbind(Domain&, Pirq pirq) { machine->bound_pirqs.erase(pirq.raw()); }
+void pirq_unbind(Domain&, Pirq pirq) {
+    machine->bound_pirqs.erase(pirq.raw());
+}
 void pirq_set_vcpu(Domain&, Pirq pirq, Vcpu& vcpu) {
     machine->bound_pirqs[pirq.raw()] = vcpu.id.raw();
 }
 void pirq_unmasked(Domain&, Pirq) {}
 
-void set_m2p(Mfn mfn, uint64_t pfn) { machine->m2p[mfn.raw()] = pfn; }
-void clear_page(Mfn mfn) { memset(mfn_to_virt(mfn), 0, kPageSize); }
+void set_m2p(Mfn mfn, uint64_t pfn) {
+    machine->m2p[mfn.raw()] = pfn;
+}
+void clear_page(Mfn mfn) {
+    memset(mfn_to_virt(mfn), 0, kPageSize);
+}
 }  // namespace arch
 
 namespace heap {
@@ -200,7 +221,9 @@ Result<> unshare_frame(Mfn mfn, Domain&) {
     page_info(mfn)->refs = PageInfo::kHypervisor | 1;
     return {};
 }
-void retire_shared_frame(Mfn mfn, Domain&) { page_info(mfn)->put(); }
+void retire_shared_frame(Mfn mfn, Domain&) {
+    page_info(mfn)->put();
+}
 void free_domain_frame(PageInfo& page) {
     if (page.type_count()) abort();
     // The rule that unmapping has to keep: no CPU may still reach a frame that is given back.
@@ -238,7 +261,9 @@ Result<DomainRef> Domain::find(DomId id) {
 Result<DomainRef> Domain::find_or_self(DomId id) {
     return find(id == DomId{DOMID_SELF} ? arch::current().domain->id : id);
 }
-Domain* Domain::hardware() { return machine->domains[0]; }
+Domain* Domain::hardware() {
+    return machine->domains[0];
+}
 bool Domain::get() {
     ++references;
     return true;
@@ -253,9 +278,13 @@ void Domain::put() {
     heap::destroy(this);
 }
 
-void call_rcu(RcuHead& head, void (*function)(RcuHead*)) { function(&head); }
+void call_rcu(RcuHead& head, void (*function)(RcuHead*)) {
+    function(&head);
+}
 
-bool log_enabled(LogLevel, bool) { return true; }
+bool log_enabled(LogLevel, bool) {
+    return true;
+}
 void log_args(LogLevel, bool, std::string_view format, const base::FormatArg* args, size_t count) {
     std::string line;
     base::format_args(
@@ -275,12 +304,16 @@ void log_args(LogLevel, bool, std::string_view format, const base::FormatArg* ar
 
 namespace base {
 static std::vector<uint8_t> held_ranks;
-void spin_wait() { abort(); }  // one thread: whoever waits for a lock here waits for ever
+void spin_wait() {
+    abort();
+}  // one thread: whoever waits for a lock here waits for ever
 void note_lock_taken(uint8_t rank) {
     if (!held_ranks.empty() && held_ranks.back() > rank) abort();
     held_ranks.push_back(rank);
 }
-void note_lock_dropped(uint8_t) { held_ranks.pop_back(); }
+void note_lock_dropped(uint8_t) {
+    held_ranks.pop_back();
+}
 }  // namespace base
 
 namespace hv {
@@ -290,8 +323,8 @@ class SmallMachine : public ::testing::Test {
   protected:
     SmallMachine() {
         machine = &machine_;
-        machine_.arena = static_cast<char*>(
-            aligned_alloc(kPageSize, FakeMachine::kFrames * kPageSize));
+        machine_.arena =
+            static_cast<char*>(aligned_alloc(kPageSize, FakeMachine::kFrames * kPageSize));
         arch::kDirectMap = reinterpret_cast<uintptr_t>(machine_.arena);
         arch::kFrameTable = reinterpret_cast<uintptr_t>(machine_.pages.data());
         memory::backed_sections[0] = 1;
