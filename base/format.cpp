@@ -28,8 +28,8 @@ void pad(TextSink sink, void* context, char fill, size_t have, unsigned width) {
 
 void put_number(TextSink sink, void* context, const FormatArg& arg, const Spec& spec) {
     uint64_t value = arg.number;
-    bool negative = arg.kind == FormatArg::Kind::kSigned && !spec.hex &&
-                    static_cast<int64_t>(value) < 0;
+    bool negative =
+        arg.kind == FormatArg::Kind::kSigned && !spec.hex && static_cast<int64_t>(value) < 0;
     if (negative) value = ~value + 1;
     char digits[24];
     size_t at = sizeof digits;

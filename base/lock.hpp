@@ -55,14 +55,16 @@ class XEN_TSA(capability("mutex")) SpinLock {
     bool locked() const { return next_.load() != serving_.load(); }
 
   private:
-    std::atomic<uint32_t> next_{0};     // ticket lock: first come, first served
+    std::atomic<uint32_t> next_{0};  // ticket lock: first come, first served
     std::atomic<uint32_t> serving_{0};
     uint8_t rank_;
 };
 
 class XEN_TSA(scoped_lockable) LockGuard {
   public:
-    explicit LockGuard(SpinLock& lock) XEN_TSA(acquire_capability(lock)) : lock_(lock) { lock_.lock(); }
+    explicit LockGuard(SpinLock& lock) XEN_TSA(acquire_capability(lock)) : lock_(lock) {
+        lock_.lock();
+    }
     ~LockGuard() XEN_TSA(release_capability()) { lock_.unlock(); }
     LockGuard(const LockGuard&) = delete;
     LockGuard& operator=(const LockGuard&) = delete;

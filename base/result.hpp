@@ -77,10 +77,10 @@ class [[nodiscard]] Result<void> {
 }  // namespace base
 
 /// The value of a Result, or a return of its error from the surrounding function.
-#define TRY(expression)                                              \
-    ({                                                               \
-        auto try_result_ = (expression);                             \
-        if (!try_result_.ok()) [[unlikely]]                          \
-            return ::base::Fail{try_result_.error()};                \
-        static_cast<decltype(try_result_)&&>(try_result_).value();   \
+#define TRY(expression)                                            \
+    ({                                                             \
+        auto try_result_ = (expression);                           \
+        if (!try_result_.ok()) [[unlikely]]                        \
+            return ::base::Fail{try_result_.error()};              \
+        static_cast<decltype(try_result_)&&>(try_result_).value(); \
     })

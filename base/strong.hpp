@@ -17,8 +17,12 @@ class Strong {
     constexpr Rep raw() const { return raw_; }
 
     friend constexpr auto operator<=>(Strong, Strong) = default;
-    friend constexpr Strong operator+(Strong a, Rep n) { return Strong(static_cast<Rep>(a.raw_ + n)); }
-    friend constexpr Strong operator-(Strong a, Rep n) { return Strong(static_cast<Rep>(a.raw_ - n)); }
+    friend constexpr Strong operator+(Strong a, Rep n) {
+        return Strong(static_cast<Rep>(a.raw_ + n));
+    }
+    friend constexpr Strong operator-(Strong a, Rep n) {
+        return Strong(static_cast<Rep>(a.raw_ - n));
+    }
     friend constexpr Rep operator-(Strong a, Strong b) { return static_cast<Rep>(a.raw_ - b.raw_); }
     constexpr Strong& operator++() {
         ++raw_;

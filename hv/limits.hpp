@@ -12,7 +12,7 @@ namespace hv {
 using namespace base;  // the field's types are part of every room's vocabulary
 using base::mfn_of;    // beside hv::mfn_of(const PageInfo&)
 
-inline constexpr size_t kMaxCpus = 64;          ///< physical CPUs; one word, so that masks are cheap
+inline constexpr size_t kMaxCpus = 64;  ///< physical CPUs; one word, so that masks are cheap
 inline constexpr size_t kMaxVcpusPerDomain = 128;
 inline constexpr uint16_t kFirstReservedDomId = 0x7FF0;  // DOMID_FIRST_RESERVED
 

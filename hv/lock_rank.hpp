@@ -10,16 +10,16 @@ enum class Rank : uint8_t {
     kDomctl = 10,      // one control operation at a time
     kDomainList = 20,  // the table of domains
     kCpuPool = 25,
-    kDomain = 30,      // a domain's life: vCPUs, shutdown
-    kPaging = 40,      // a domain's page-table updates
-    kGrant = 50,       // a domain's grant table
-    kMaptrack = 55,    // a domain's list of grants it has mapped
-    kEvent = 60,       // binding and closing of a domain's ports (sending takes none)
-    kPirq = 62,        // a domain's physical interrupts
-    kIrq = 65,         // one interrupt line
-    kDomainPages = 70, // a domain's page counts
-    kAllocator = 75,   // free frames
-    kHeap = 80,        // the hypervisor's small objects
+    kDomain = 30,       // a domain's life: vCPUs, shutdown
+    kPaging = 40,       // a domain's page-table updates
+    kGrant = 50,        // a domain's grant table
+    kMaptrack = 55,     // a domain's list of grants it has mapped
+    kEvent = 60,        // binding and closing of a domain's ports (sending takes none)
+    kPirq = 62,         // a domain's physical interrupts
+    kIrq = 65,          // one interrupt line
+    kDomainPages = 70,  // a domain's page counts
+    kAllocator = 75,    // free frames
+    kHeap = 80,         // the hypervisor's small objects
     kRcu = 85,
     kEventQueue = 88,  // one FIFO queue of events: whoever sends takes it, and nothing inside
     kScheduler = 90,   // a run queue
@@ -29,7 +29,7 @@ enum class Rank : uint8_t {
     kIoApic = 105,     // an I/O APIC's register window
     kPci = 110,        // configuration cycles
     kFlush = 115,
-    kConsole = 120,    // the innermost: anyone may print
+    kConsole = 120,  // the innermost: anyone may print
 };
 
 }  // namespace hv

@@ -128,7 +128,9 @@ void start_input() {
     uart.enable_input_interrupt();
 }
 
-void give_to_domain0() { input.lock()->to_domain0 = true; }
+void give_to_domain0() {
+    input.lock()->to_domain0 = true;
+}
 
 size_t take_input(char* into, size_t size) {
     auto in = input.lock();

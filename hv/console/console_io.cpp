@@ -49,12 +49,12 @@ Outcome do_console_io(uint64_t command, uint64_t count, uint64_t buffer, uint64_
     // The count is an int in the ABI.
     if (count > INT32_MAX) return Errno::kE2BIG;
     switch (static_cast<uint32_t>(command)) {
-    case CONSOLEIO_write:
-        return write_console(count, buffer);
-    case CONSOLEIO_read:
-        return read_console(count, buffer);
-    default:
-        return Errno::kENOSYS;
+        case CONSOLEIO_write:
+            return write_console(count, buffer);
+        case CONSOLEIO_read:
+            return read_console(count, buffer);
+        default:
+            return Errno::kENOSYS;
     }
 }
 

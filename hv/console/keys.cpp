@@ -12,7 +12,9 @@
 namespace hv::console {
 namespace {
 
-void piece(void*, std::string_view text) { write(text); }
+void piece(void*, std::string_view text) {
+    write(text);
+}
 
 template <class... Args>
 void say(std::string_view format, const Args&... args) {
@@ -24,7 +26,8 @@ void say(std::string_view format, const Args&... args) {
 void domains() {
     Domain::for_each([](Domain& d) {
         const DomainPages pages = *d.pages.lock();
-        say("domain {}: {} vCPUs, {} pages of at most {}, pauses {}, dying {}, shut down {} (code {})",
+        say("domain {}: {} vCPUs, {} pages of at most {}, pauses {}, dying {}, shut down {} (code "
+            "{})",
             d.id, d.max_vcpus, pages.total, pages.max, d.pause_count.load(),
             static_cast<unsigned>(d.dying.load()), d.is_shut_down ? 1 : 0, d.shutdown_code);
         for (uint32_t n = 0; n < d.max_vcpus; ++n) {
@@ -58,9 +61,13 @@ void grants() {
     });
 }
 
-void clock() { say("system time {} ns, TSC {} kHz", arch::now(), arch::tsc_khz()); }
+void clock() {
+    say("system time {} ns, TSC {} kHz", arch::now(), arch::tsc_khz());
+}
 
-void reboot() { arch::machine_restart(); }
+void reboot() {
+    arch::machine_restart();
+}
 
 void help();
 

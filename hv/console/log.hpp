@@ -8,7 +8,8 @@ namespace hv {
 
 enum class LogLevel : unsigned char { kError, kWarning, kInfo, kDebug };
 
-/// Whether a line of that level is printed; `guest`: caused by a guest (guest_loglvl=, rate limited).
+/// Whether a line of that level is printed; `guest`: caused by a guest (guest_loglvl=, rate
+/// limited).
 bool log_enabled(LogLevel level, bool guest);
 void log_args(LogLevel level, bool guest, std::string_view format, const base::FormatArg* args,
               size_t count);

@@ -29,7 +29,9 @@ void put(char c) {
 
 }  // namespace
 
-void break_locks() { locks_broken = true; }
+void break_locks() {
+    locks_broken = true;
+}
 
 void write_serial(std::string_view text) {
     LockGuard guard(output_lock);

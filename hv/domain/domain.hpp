@@ -32,15 +32,15 @@ enum class Dying : uint8_t { kAlive, kDying, kDead };
 
 struct DomainConfig {
     uint8_t handle[16] = {};
-    uint32_t flags = 0;         ///< XEN_DOMCTL_CDF_*
+    uint32_t flags = 0;  ///< XEN_DOMCTL_CDF_*
     uint32_t ssidref = 0;
     uint32_t max_vcpus = 1;
     uint32_t max_event_port = 1023;
     grant::Limits grant = {64, 1024, 2};
     uint32_t cpupool_id = 0;
-    uint32_t misc_flags = 0;    ///< XEN_X86_*
-    bool privileged = false;    ///< Domain 0
-    bool hardware = false;      ///< owns the machine's devices
+    uint32_t misc_flags = 0;  ///< XEN_X86_*
+    bool privileged = false;  ///< Domain 0
+    bool hardware = false;    ///< owns the machine's devices
 };
 
 struct DomainPages {
@@ -79,7 +79,7 @@ struct Domain : ListNode<Domain> {
     /// Domain 0, once it exists.
     static Domain* hardware();
 
-    bool get();   ///< one more reference, unless the last has gone
+    bool get();  ///< one more reference, unless the last has gone
     void put();
 
     /// Adds vCPU `id`, down and without registers; kENOMEM, kEINVAL: out of range.
@@ -110,7 +110,7 @@ struct Domain : ListNode<Domain> {
     bool is_shutting_down = false;  ///< under life_lock
     bool is_shut_down = false;
     uint8_t shutdown_code = 0xff;
-    std::atomic<uint32_t> pause_count{0};          ///< of all its vCPUs
+    std::atomic<uint32_t> pause_count{0};  ///< of all its vCPUs
     std::atomic<uint32_t> controller_pauses{0};
     bool creation_finished = false;
     unsigned kill_stage = 0;
@@ -121,7 +121,7 @@ struct Domain : ListNode<Domain> {
     // vCPUs
     uint32_t max_vcpus = 0;
     heap::OwnedArray<Vcpu*> vcpus;
-    AtomicCpuMask dirty_cpus;       ///< CPUs whose TLB may hold entries of it
+    AtomicCpuMask dirty_cpus;  ///< CPUs whose TLB may hold entries of it
 
     // memory
     Locked<DomainPages, Rank::kDomainPages> pages;
@@ -132,9 +132,9 @@ struct Domain : ListNode<Domain> {
 
     EventChannels* events = nullptr;
     GrantTable* grants = nullptr;
-    void* sched_data = nullptr;     ///< the policy's
+    void* sched_data = nullptr;  ///< the policy's
     std::atomic<uint64_t> vm_assist{0};
-    DomId device_model{0x7fff};     ///< XEN_DOMCTL_set_target: the domain it may act for
+    DomId device_model{0x7fff};  ///< XEN_DOMCTL_set_target: the domain it may act for
     int64_t time_offset_seconds = 0;
     uint32_t tsc_mode = 0;
     uint32_t tsc_incarnation = 0;

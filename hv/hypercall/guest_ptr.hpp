@@ -15,7 +15,7 @@ class GuestAddress {
     constexpr GuestAddress() = default;
     constexpr explicit GuestAddress(uint64_t linear) : linear_(linear) {}
     template <class Handle>
-        requires requires(const Handle& h) { h.p; }
+    requires requires(const Handle& h) { h.p; }
     explicit GuestAddress(const Handle& handle) : linear_(reinterpret_cast<uint64_t>(handle.p)) {}
 
     constexpr bool is_null() const { return linear_ == 0; }
@@ -81,10 +81,11 @@ class GuestInOut : public GuestIn<T> {
     Result<> store(const T& value, uint64_t index = 0) const { return out().store(value, index); }
     /// Writes back one member only: `arg.store_field(value, &T::member)`.
     template <class M, class C = T>
-        requires std::is_class_v<C>
-    Result<> store_field(const C& value, M C::*member, uint64_t index = 0) const {
-        const auto offset = reinterpret_cast<const char*>(&(value.*member)) -
-                            reinterpret_cast<const char*>(&value);
+    requires std::is_class_v<C> Result<> store_field(const C& value, M C::*member,
+                                                     uint64_t index = 0)
+    const {
+        const auto offset =
+            reinterpret_cast<const char*>(&(value.*member)) - reinterpret_cast<const char*>(&value);
         return arch::store_to_guest<sizeof(M)>(
             this->at(index, sizeof(T)) + static_cast<uint64_t>(offset), &(value.*member));
     }

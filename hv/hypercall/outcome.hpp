@@ -20,8 +20,7 @@ struct [[nodiscard]] Outcome {
     constexpr Outcome(Fail fail) : Outcome(fail.error) {}
     Outcome(const Result<>& result) : value(-static_cast<int64_t>(result.error())) {}
     template <class T>
-        requires std::is_integral_v<T>
-    Outcome(const Result<T>& result)
+    requires std::is_integral_v<T> Outcome(const Result<T>& result)
         : value(result.ok() ? static_cast<int64_t>(*result)
                             : -static_cast<int64_t>(result.error())) {}
 };

@@ -15,7 +15,9 @@ namespace {
 
 constexpr uint8_t kNoCode = 0xff;
 
-Domain& caller() { return *arch::current().domain; }
+Domain& caller() {
+    return *arch::current().domain;
+}
 
 Outcome shutdown(GuestIn<sched_shutdown> arg) {
     const auto request = TRY(arg.load());
@@ -31,7 +33,9 @@ Outcome latch_shutdown_code(GuestIn<sched_shutdown> arg) {
     return {};
 }
 
-Outcome poll(GuestIn<sched_poll> arg) { return sched::poll_current(TRY(arg.load())); }
+Outcome poll(GuestIn<sched_poll> arg) {
+    return sched::poll_current(TRY(arg.load()));
+}
 
 Outcome remote_shutdown(GuestIn<sched_remote_shutdown> arg) {
     const auto request = TRY(arg.load());

@@ -72,9 +72,9 @@ Outcome do_multicall(uint64_t list_address, uint64_t count, uint64_t, uint64_t, 
         multicall_entry& e = *entry;
         const HypercallHandler handler = find_hypercall(e.op);
         vcpu.in_multicall = true;
-        const Outcome outcome =
-            handler ? handler(e.args[0], e.args[1], e.args[2], e.args[3], e.args[4])
-                    : Outcome(Errno::kENOSYS);
+        const Outcome outcome = handler
+                                    ? handler(e.args[0], e.args[1], e.args[2], e.args[3], e.args[4])
+                                    : Outcome(Errno::kENOSYS);
         vcpu.in_multicall = false;
         if (outcome.again) {
             // The entry itself keeps the progress; the guest is not to see it half done.

@@ -21,7 +21,9 @@
 namespace hv {
 namespace {
 
-bool is_down(const Vcpu& vcpu) { return vcpu.pause_flags.load() & pause::kDown; }
+bool is_down(const Vcpu& vcpu) {
+    return vcpu.pause_flags.load() & pause::kDown;
+}
 
 Outcome initialise(Vcpu& vcpu, GuestIn<vcpu_guest_context> arg) {
     if (!has_vcpu_info(vcpu)) return Errno::kEINVAL;

@@ -12,7 +12,9 @@ namespace {
 
 constexpr unsigned kMaxPollPorts = 128;  // as Xen
 
-void unblock(Vcpu& vcpu) { vcpu.pause_flags.fetch_and(~pause::kBlocked); }
+void unblock(Vcpu& vcpu) {
+    vcpu.pause_flags.fetch_and(~pause::kBlocked);
+}
 
 /// True if one of the ports is pending, so that there is nothing to wait for. kEINVAL, kEFAULT.
 Result<bool> any_pending(Vcpu& vcpu, const GuestIn<evtchn_port_t>& ports, unsigned count) {

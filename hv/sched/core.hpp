@@ -29,8 +29,12 @@ extern AtomicCpuMask idle_cpus;
 /// CPUs that have been announced by cpu_up().
 extern AtomicCpuMask known_cpus;
 
-inline RunQueue& queue_of(CpuId cpu) { return queues.on(cpu); }
-inline Unit* unit_of(const Vcpu& vcpu) { return static_cast<Unit*>(vcpu.sched_data); }
+inline RunQueue& queue_of(CpuId cpu) {
+    return queues.on(cpu);
+}
+inline Unit* unit_of(const Vcpu& vcpu) {
+    return static_cast<Unit*>(vcpu.sched_data);
+}
 inline DomainData& data_of(const Domain& domain) {
     return *static_cast<DomainData*>(domain.sched_data);
 }

@@ -45,10 +45,14 @@ constinit Tunables tunables;
 constinit std::atomic<uint64_t> total_weight{0};  // of all who want to run
 constinit std::atomic<uint64_t> share_clock{0};
 
-CreditUnit& of(Unit& unit) { return static_cast<CreditUnit&>(unit); }
+CreditUnit& of(Unit& unit) {
+    return static_cast<CreditUnit&>(unit);
+}
 
 /// How far credit may be from 0, in both directions.
-Nanoseconds bound() { return 4 * tunables.slice.load(std::memory_order_relaxed); }
+Nanoseconds bound() {
+    return 4 * tunables.slice.load(std::memory_order_relaxed);
+}
 
 /// Gives `time` to all who want to run.
 void distribute(Nanoseconds time) {
@@ -133,7 +137,9 @@ Result<void*> create_domain() {
     if (!settings) return Errno::kENOMEM;
     return static_cast<void*>(settings);
 }
-void destroy_domain(void* settings) { heap::destroy(static_cast<Settings*>(settings)); }
+void destroy_domain(void* settings) {
+    heap::destroy(static_cast<Settings*>(settings));
+}
 
 Result<Unit*> create_unit(Vcpu& vcpu, void* settings) {
     auto* unit = heap::create<CreditUnit>(vcpu, *static_cast<Settings*>(settings));
@@ -141,7 +147,9 @@ Result<Unit*> create_unit(Vcpu& vcpu, void* settings) {
     unit->account.share_seen = share_clock.load();
     return static_cast<Unit*>(unit);
 }
-void destroy_unit(Unit& unit) { heap::destroy(&of(unit)); }
+void destroy_unit(Unit& unit) {
+    heap::destroy(&of(unit));
+}
 
 bool wake(RunQueue& queue, Unit& u, Unit* running, Nanoseconds now) {
     CreditUnit& unit = of(u);
@@ -168,7 +176,9 @@ void sleep(RunQueue& queue, Unit& u) {
     deactivate(unit);
 }
 
-void yield(Unit& unit) { of(unit).yielded = true; }
+void yield(Unit& unit) {
+    of(unit).yielded = true;
+}
 
 /// The running vCPU is left alone for the first moments, however much credit others have.
 bool rate_limited(const CreditUnit& running, Nanoseconds now) {

@@ -124,7 +124,9 @@ Result<> cpu_up(CpuId cpu) {
     return {};
 }
 
-Vcpu& idle_vcpu(CpuId cpu) { return *queue_of(cpu).idle; }
+Vcpu& idle_vcpu(CpuId cpu) {
+    return *queue_of(cpu).idle;
+}
 
 Result<> init_domain(Domain& domain) {
     if (domain.sched_data) return {};
@@ -202,6 +204,8 @@ Result<> system_control(xen_sysctl_scheduler_op& op) {
     if (op.sched_id != policy->id) return Errno::kEINVAL;
     return policy->system_control(op);
 }
-uint32_t policy_id() { return policy->id; }
+uint32_t policy_id() {
+    return policy->id;
+}
 
 }  // namespace hv::sched

@@ -10,7 +10,9 @@ namespace {
 
 constinit SoftirqHandler handlers[static_cast<size_t>(Softirq::kCount)] = {};
 
-constexpr uint32_t bit_of(Softirq which) { return uint32_t{1} << static_cast<unsigned>(which); }
+constexpr uint32_t bit_of(Softirq which) {
+    return uint32_t{1} << static_cast<unsigned>(which);
+}
 
 }  // namespace
 

@@ -161,6 +161,8 @@ void timers_init() {
     set_softirq_handler(Softirq::kTimer, [] { queues.on(arch::this_cpu()).run_due(); });
 }
 
-void timer_interrupt() { raise_softirq(Softirq::kTimer); }
+void timer_interrupt() {
+    raise_softirq(Softirq::kTimer);
+}
 
 }  // namespace hv

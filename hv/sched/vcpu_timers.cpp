@@ -7,11 +7,17 @@
 namespace hv::sched {
 namespace {
 
-Vcpu& vcpu_of(void* data) { return *static_cast<Vcpu*>(data); }
+Vcpu& vcpu_of(void* data) {
+    return *static_cast<Vcpu*>(data);
+}
 
 // Any vCPU of the domain may set them, while the vCPU itself runs elsewhere.
-std::atomic_ref<Nanoseconds> period_of(Vcpu& vcpu) { return std::atomic_ref(vcpu.periodic_period); }
-std::atomic_ref<Nanoseconds> last_of(Vcpu& vcpu) { return std::atomic_ref(vcpu.periodic_last); }
+std::atomic_ref<Nanoseconds> period_of(Vcpu& vcpu) {
+    return std::atomic_ref(vcpu.periodic_period);
+}
+std::atomic_ref<Nanoseconds> last_of(Vcpu& vcpu) {
+    return std::atomic_ref(vcpu.periodic_last);
+}
 
 /// Raises the tick if it is due, and arms the next one. The tick stops while the vCPU does not
 /// run: one tick then stands for all that were missed.
@@ -34,7 +40,9 @@ void on_periodic(void* data) {
     Vcpu& vcpu = vcpu_of(data);
     if (&vcpu == &arch::current()) periodic_work(vcpu);
 }
-void on_singleshot(void* data) { event::send_virq(vcpu_of(data), VIRQ_TIMER); }
+void on_singleshot(void* data) {
+    event::send_virq(vcpu_of(data), VIRQ_TIMER);
+}
 void on_poll_timeout(void* data) {
     Vcpu& vcpu = vcpu_of(data);
     if (vcpu.poll_port.load()) wake(vcpu);
@@ -55,7 +63,9 @@ void kill_timers(Vcpu& vcpu) {
     vcpu.poll_timer.kill();
 }
 
-void timers_switched_out(Vcpu& vcpu) { vcpu.periodic_timer.stop(); }
+void timers_switched_out(Vcpu& vcpu) {
+    vcpu.periodic_timer.stop();
+}
 
 void timers_switched_in(Vcpu& vcpu) {
     const CpuId cpu = arch::this_cpu();

@@ -55,16 +55,26 @@ Player* player_of(const Vcpu& vcpu) {
 }  // namespace
 
 namespace arch {
-CpuId this_cpu() { return cpu_of_thread; }
-Vcpu& current() { return *loaded[cpu_of_thread]; }
-bool is_idle(const Vcpu& vcpu) { return vcpu.domain->id == DomId{DOMID_IDLE}; }
-CpuMask online_cpus() { return CpuMask::first_n(kCpus); }
+CpuId this_cpu() {
+    return cpu_of_thread;
+}
+Vcpu& current() {
+    return *loaded[cpu_of_thread];
+}
+bool is_idle(const Vcpu& vcpu) {
+    return vcpu.domain->id == DomId{DOMID_IDLE};
+}
+CpuMask online_cpus() {
+    return CpuMask::first_n(kCpus);
+}
 void kick_cpu(CpuId) {}  // they look all the time
 void poll_interrupts() {}
 Nanoseconds now() {
     return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
 }
-void program_timer(Nanoseconds deadline) { timer_of_thread = deadline; }
+void program_timer(Nanoseconds deadline) {
+    timer_of_thread = deadline;
+}
 void update_vcpu_time(Vcpu&) {}
 void sync_vcpu_state(Vcpu&) {}
 void context_switch(Vcpu& prev, Vcpu& next) {
@@ -74,15 +84,25 @@ void context_switch(Vcpu& prev, Vcpu& next) {
         if (p->cpu.exchange(static_cast<int>(cpu_of_thread)) != -1) twice_loaded = true;
     sched::context_saved(prev);
 }
-Result<> copy_from_guest(void*, uint64_t, size_t) { return Errno::kEFAULT; }
-Result<> copy_to_guest(uint64_t, const void*, size_t) { return Errno::kEFAULT; }
+Result<> copy_from_guest(void*, uint64_t, size_t) {
+    return Errno::kEFAULT;
+}
+Result<> copy_to_guest(uint64_t, const void*, size_t) {
+    return Errno::kEFAULT;
+}
 }  // namespace arch
 
 namespace event {
 void send_virq(Vcpu&, uint32_t) {}
-bool has_pending(const Vcpu& vcpu) { return player_of(vcpu)->tokens.load() != 0; }
-bool port_valid(Domain&, Port) { return true; }
-bool port_pending(Domain&, Port) { return false; }
+bool has_pending(const Vcpu& vcpu) {
+    return player_of(vcpu)->tokens.load() != 0;
+}
+bool port_valid(Domain&, Port) {
+    return true;
+}
+bool port_pending(Domain&, Port) {
+    return false;
+}
 void begin_poll(Vcpu&, uint32_t) {}
 void clear_poll(Vcpu&) {}
 }  // namespace event
@@ -92,13 +112,19 @@ void* allocate(size_t bytes) {
     void* object = aligned_alloc(64, round_up(bytes, 64));
     return memset(object, 0, bytes);
 }
-void release(void* object) { free(object); }
+void release(void* object) {
+    free(object);
+}
 }  // namespace heap
 
 namespace boot {
-const Options& options() { return hv::options; }
+const Options& options() {
+    return hv::options;
+}
 }  // namespace boot
-bool log_enabled(LogLevel, bool) { return false; }
+bool log_enabled(LogLevel, bool) {
+    return false;
+}
 void log_args(LogLevel, bool, std::string_view, const FormatArg*, size_t) {}
 void panic_args(std::string_view format, const FormatArg*, size_t) {
     fprintf(stderr, "panic: %.*s\n", static_cast<int>(format.size()), format.data());
@@ -220,7 +246,9 @@ TEST(SchedThreads, NoWakeUpIsLostAndNobodyRunsTwice) {
 }  // namespace hv
 
 namespace base {
-void spin_wait() { std::this_thread::yield(); }
+void spin_wait() {
+    std::this_thread::yield();
+}
 void note_lock_taken(uint8_t) {}
 void note_lock_dropped(uint8_t) {}
 }  // namespace base

@@ -26,12 +26,18 @@ unsigned odd_stores;  // of vcpu_time_info's version, as the guest's other vCPUs
 }  // namespace
 
 namespace time {
-uint64_t read_tsc() { return fake_tsc; }
-bool tsc_is_stable() { return fake_stable; }
+uint64_t read_tsc() {
+    return fake_tsc;
+}
+bool tsc_is_stable() {
+    return fake_stable;
+}
 }  // namespace time
 
 namespace arch {
-Vcpu& current() { return *fake_current; }
+Vcpu& current() {
+    return *fake_current;
+}
 Result<> copy_from_guest(void* to, uint64_t from, size_t bytes) {
     if (from < kPageSize) return Errno::kEFAULT;
     memcpy(to, reinterpret_cast<const void*>(from), bytes);

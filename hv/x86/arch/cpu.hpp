@@ -17,9 +17,13 @@ namespace arch {
 CpuId this_cpu();
 Vcpu& current();
 #else
-inline CpuId this_cpu() { return cpu::cpu_info().cpu; }
+inline CpuId this_cpu() {
+    return cpu::cpu_info().cpu;
+}
 /// The vCPU whose state is loaded here; an idle vCPU if none.
-inline Vcpu& current() { return *cpu::cpu_info().current; }
+inline Vcpu& current() {
+    return *cpu::cpu_info().current;
+}
 #endif
 bool is_idle(const Vcpu&);
 CpuMask online_cpus();

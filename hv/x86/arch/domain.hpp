@@ -19,12 +19,12 @@ struct DomainConfig;
 
 namespace arch {
 
-struct CpuPolicy;   // x86/cpu/policy.hpp: what CPUID and MSRs say to this domain
-struct PirqTable;   // x86/irq/pirq.hpp: its physical interrupts
+struct CpuPolicy;  // x86/cpu/policy.hpp: what CPUID and MSRs say to this domain
+struct PirqTable;  // x86/irq/pirq.hpp: its physical interrupts
 
 struct DomainState {
     SpinLock paging_lock{static_cast<uint8_t>(Rank::kPaging)};
-    uint64_t physmap_pages = 0;        ///< XENMEM_maximum_gpfn: highest pfn the domain told, +1
+    uint64_t physmap_pages = 0;  ///< XENMEM_maximum_gpfn: highest pfn the domain told, +1
     CpuPolicy* cpu_policy = nullptr;
     PirqTable* pirqs = nullptr;
     Mfn release_cursor{0};             ///< how far relinquish_domain() has looked
@@ -35,7 +35,8 @@ struct DomainState {
     std::atomic<uint64_t>* pirq_eoi_map = nullptr;  ///< PHYSDEVOP_pirq_eoi_gmfn_v2
     bool auto_unmask = false;
     Mfn pirq_eoi_mfn = kInvalidMfn;
-    /// Which I/O ports it may use without being Domain 0 (XEN_DOMCTL_ioport_permission); nullptr: none.
+    /// Which I/O ports it may use without being Domain 0 (XEN_DOMCTL_ioport_permission); nullptr:
+    /// none.
     Bitmap<65536>* ioports = nullptr;
 };
 

@@ -17,7 +17,7 @@ struct BootInfo {
     BootModule modules[kMaxModules];
     char module_lines[kMaxModules][1024] = {};
     size_t module_count = 0;
-    uint64_t rsdp = 0;            ///< machine address of the loader's copy; 0: not told
+    uint64_t rsdp = 0;              ///< machine address of the loader's copy; 0: not told
     const char* trouble = nullptr;  ///< what is wrong with what the loader gave
 };
 

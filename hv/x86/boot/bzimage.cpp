@@ -40,7 +40,8 @@ constexpr Signature kForeignFormats[] = {
 };
 
 bool begins_with(Bytes bytes, std::string_view text) {
-    return bytes.size() >= text.size() && __builtin_memcmp(bytes.data(), text.data(), text.size()) == 0;
+    return bytes.size() >= text.size() &&
+           __builtin_memcmp(bytes.data(), text.data(), text.size()) == 0;
 }
 
 bool is_bzimage(Bytes file) {

@@ -47,9 +47,9 @@ Fail refuse(Errno error, const char* why) {
 Result<FileHeader> read_header(Bytes file) {
     auto loaded = load<FileHeader>(file, 0);
     if (!loaded || __builtin_memcmp(loaded->magic,
-                          "\x7f"
-                          "ELF",
-                          4) != 0)
+                                    "\x7f"
+                                    "ELF",
+                                    4) != 0)
         return refuse(Errno::kENOEXEC, "is no ELF file; name a vmlinuz as the first module");
     const FileHeader header = *loaded;
     if (header.file_class != kClass64 || header.data != kLittleEndian ||

@@ -19,7 +19,9 @@ size_t ram_count;
 
 }  // namespace
 
-std::span<const MemoryRegion> memory_map() { return {regions, region_count}; }
+std::span<const MemoryRegion> memory_map() {
+    return {regions, region_count};
+}
 
 void add_region(MemoryRegion region) {
     if (region_count < kMaxRegions && region.bytes) regions[region_count++] = region;

@@ -90,25 +90,25 @@ void read_map2(const Tag& tag) {
 void read_tag2(const Tag& tag, BootInfo& into) {
     const auto* payload = reinterpret_cast<const char*>(&tag) + sizeof tag;
     switch (tag.type) {
-    case kTagCommandLine:
-        return copy_text(into.command_line, sizeof into.command_line, payload);
-    case kTagLoaderName:
-        return copy_text(into.loader, sizeof into.loader, payload);
-    case kTagModule: {
-        uint32_t range[2];
-        __builtin_memcpy(range, payload, sizeof range);
-        return add_module(into, range[0], range[1], payload + sizeof range);
-    }
-    case kTagMap:
-        return read_map2(tag);
-    case kTagOldRsdp:
-        if (into.rsdp) return;  // the newer one is better
-        [[fallthrough]];
-    case kTagNewRsdp:
-        into.rsdp = reinterpret_cast<uint64_t>(payload) - arch::kDirectMap;
-        return;
-    default:
-        return;
+        case kTagCommandLine:
+            return copy_text(into.command_line, sizeof into.command_line, payload);
+        case kTagLoaderName:
+            return copy_text(into.loader, sizeof into.loader, payload);
+        case kTagModule: {
+            uint32_t range[2];
+            __builtin_memcpy(range, payload, sizeof range);
+            return add_module(into, range[0], range[1], payload + sizeof range);
+        }
+        case kTagMap:
+            return read_map2(tag);
+        case kTagOldRsdp:
+            if (into.rsdp) return;  // the newer one is better
+            [[fallthrough]];
+        case kTagNewRsdp:
+            into.rsdp = reinterpret_cast<uint64_t>(payload) - arch::kDirectMap;
+            return;
+        default:
+            return;
     }
 }
 

@@ -43,8 +43,12 @@ BootInfo info;
 // below 4 GiB (the loader's tables map no more) that no module lies in.
 uint64_t early_top, early_bottom;
 
-uint64_t image_bottom() { return reinterpret_cast<uint64_t>(image_start) - paging::kImage; }
-uint64_t image_top() { return reinterpret_cast<uint64_t>(image_end) - paging::kImage; }
+uint64_t image_bottom() {
+    return reinterpret_cast<uint64_t>(image_start) - paging::kImage;
+}
+uint64_t image_top() {
+    return reinterpret_cast<uint64_t>(image_end) - paging::kImage;
+}
 
 Result<Mfn> early_frame() {
     if (early_top - kPageSize < early_bottom) return Errno::kENOMEM;
@@ -143,12 +147,14 @@ void start_on_own_stack() {
     time::start_correction();
 
     if (!info.module_count)
-        panic("no module was given: Domain 0 needs a kernel (QEMU: -initrd 'vmlinuz …,initramfs'; "
-              "GRUB: module2)");
+        panic(
+            "no module was given: Domain 0 needs a kernel (QEMU: -initrd 'vmlinuz …,initramfs'; "
+            "GRUB: module2)");
     const BootModule none;
     Result<DomainRef> dom0 =
         pv::build_dom0(info.modules[0], info.module_count > 1 ? info.modules[1] : none);
-    if (!dom0.ok()) panic("Domain 0 cannot be started (error {}); see the line above", dom0.error());
+    if (!dom0.ok())
+        panic("Domain 0 cannot be started (error {}); see the line above", dom0.error());
     console::give_to_domain0();
     if (!sched::domain_unpause_by_controller(**dom0).ok()) panic("Domain 0 does not start");
     (void)dom0->release();  // Domain 0 lives as long as the machine runs

@@ -17,7 +17,9 @@ extern char image_start[], text_end[];
 namespace hv {
 namespace {
 
-void print_piece(void*, std::string_view piece) { console::write(piece); }
+void print_piece(void*, std::string_view piece) {
+    console::write(piece);
+}
 
 template <class... Args>
 void print(std::string_view format, const Args&... args) {

@@ -24,16 +24,16 @@ uint8_t line_format(const UartConfig& c) {
     uint8_t format = static_cast<uint8_t>((c.data_bits - 5) & 3);
     if (c.stop_bits == 2) format |= 4;
     switch (c.parity) {
-    case 'o':
-        return format | 0x08;
-    case 'e':
-        return format | 0x18;
-    case 'm':
-        return format | 0x28;
-    case 's':
-        return format | 0x38;
-    default:
-        return format;
+        case 'o':
+            return format | 0x08;
+        case 'e':
+            return format | 0x18;
+        case 'm':
+            return format | 0x28;
+        case 's':
+            return format | 0x38;
+        default:
+            return format;
     }
 }
 
@@ -62,7 +62,8 @@ bool Uart::open(const UartConfig& c) {
 void Uart::put(char c) {
     // A line that takes nothing (flow control, a broken UART) must not stop the hypervisor.
     if (room_ == 0) {
-        for (unsigned tries = 0; tries < 100'000 && !(in8(port_ + kLineStatus) & kTransmitterEmpty);)
+        for (unsigned tries = 0;
+             tries < 100'000 && !(in8(port_ + kLineStatus) & kTransmitterEmpty);)
             ++tries;
         room_ = kFifoBytes;
     }
@@ -76,6 +77,8 @@ bool Uart::get(char& c) {
     return true;
 }
 
-void Uart::enable_input_interrupt() { out8(port_ + kInterruptEnable, 1); }
+void Uart::enable_input_interrupt() {
+    out8(port_ + kInterruptEnable, 1);
+}
 
 }  // namespace hv::console

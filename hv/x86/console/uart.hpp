@@ -19,8 +19,8 @@ class Uart {
     /// False if nothing answers at the port.
     bool open(const UartConfig& config);
     bool is_open() const { return port_ != 0; }
-    void put(char c);            ///< waits for room, but not for ever
-    bool get(char& c);           ///< false: nothing was typed
+    void put(char c);   ///< waits for room, but not for ever
+    bool get(char& c);  ///< false: nothing was typed
     void enable_input_interrupt();
     unsigned irq() const { return irq_; }
 

@@ -18,7 +18,9 @@ inline constexpr uint64_t kTssOffset = kGdtPageOffset + kPageSize;
 inline constexpr uint64_t kStubOffset = kTssOffset + kPageSize;
 inline constexpr uint64_t kAreaUsed = kStubOffset + kPageSize;
 
-constexpr uint64_t area_address(CpuId cpu) { return paging::kCpuAreas + cpu * kAreaBytes; }
+constexpr uint64_t area_address(CpuId cpu) {
+    return paging::kCpuAreas + cpu * kAreaBytes;
+}
 
 /// The frame of a CPU's GDT page; goes into page 14 of the GDT window of the vCPU it runs.
 Mfn gdt_page_mfn(CpuId cpu);

@@ -25,14 +25,14 @@ struct Vcpu;
 namespace cpu {
 
 struct CpuInfo {
-    arch::Registers regs;   ///< of the guest that runs here
-    uint32_t cpu;           ///< CpuId
+    arch::Registers regs;  ///< of the guest that runs here
+    uint32_t cpu;          ///< CpuId
     uint32_t reserved;
     Vcpu* current;
     /// Page-table isolation: what the entry code loads, and what it loads on the way back. 0: off.
     uint64_t hv_cr3;
     uint64_t guest_cr3;
-    uint64_t scratch;       ///< rax, while the SYSCALL stub finds its stack
+    uint64_t scratch;  ///< rax, while the SYSCALL stub finds its stack
     uint64_t reserved2;
 };
 
@@ -59,7 +59,9 @@ inline CpuInfo& cpu_info() {
 }
 
 /// The registers of the guest that entered the hypervisor on this CPU.
-inline arch::Registers& guest_registers() { return cpu_info().regs; }
+inline arch::Registers& guest_registers() {
+    return cpu_info().regs;
+}
 
 }  // namespace cpu
 }  // namespace hv

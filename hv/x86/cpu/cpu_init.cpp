@@ -75,13 +75,13 @@ void write_stub(uint8_t* code, uint64_t stack, void (*entry)()) {
     const auto put64 = [&](uint64_t value) {
         for (unsigned i = 0; i < 8; ++i) *code++ = static_cast<uint8_t>(value >> (i * 8));
     };
-    put({0x48, 0xa3}), put64(info + CPUINFO_SCRATCH);            // movabs %rax, scratch
-    put({0x48, 0x89, 0xe0});                                     // mov %rsp, %rax
-    put({0x48, 0xbc}), put64(info + REG_ES);                     // movabs $&regs.es, %rsp
+    put({0x48, 0xa3}), put64(info + CPUINFO_SCRATCH);                  // movabs %rax, scratch
+    put({0x48, 0x89, 0xe0});                                           // mov %rsp, %rax
+    put({0x48, 0xbc}), put64(info + REG_ES);                           // movabs $&regs.es, %rsp
     put({0x68}), put({SEL_GUEST_SS & 0xff, SEL_GUEST_SS >> 8, 0, 0});  // push $ss
-    put({0x50});                                                 // push %rax
-    put({0x48, 0xb8}), put64(reinterpret_cast<uint64_t>(entry));  // movabs $entry, %rax
-    put({0xff, 0xe0});                                           // jmp *%rax
+    put({0x50});                                                       // push %rax
+    put({0x48, 0xb8}), put64(reinterpret_cast<uint64_t>(entry));       // movabs $entry, %rax
+    put({0xff, 0xe0});                                                 // jmp *%rax
 }
 
 void write_stubs(uint8_t* page, uint64_t stack) {
@@ -155,9 +155,15 @@ Result<void*> prepare_cpu_stack(CpuId cpu) {
     return static_cast<void*>(info);
 }
 
-Mfn gdt_page_mfn(CpuId cpu) { return gdt_pages.on(cpu); }
-uint64_t idt_address() { return reinterpret_cast<uint64_t>(idt); }
-uint64_t own_gdt_base(CpuId cpu) { return area_address(cpu) + kGdtPageOffset - kReservedGdtStart; }
+Mfn gdt_page_mfn(CpuId cpu) {
+    return gdt_pages.on(cpu);
+}
+uint64_t idt_address() {
+    return reinterpret_cast<uint64_t>(idt);
+}
+uint64_t own_gdt_base(CpuId cpu) {
+    return area_address(cpu) + kGdtPageOffset - kReservedGdtStart;
+}
 
 void load_gdt(uint64_t base) {
     const DescriptorPointer pointer{kGdtLimit, base};
@@ -201,6 +207,8 @@ void init_this_cpu(CpuId cpu) {
     set_syscall_msrs(cpu);
 }
 
-uint64_t idle_cr3() { return address_of(paging::host_l4_mfn()); }
+uint64_t idle_cr3() {
+    return address_of(paging::host_l4_mfn());
+}
 
 }  // namespace hv::cpu

@@ -37,7 +37,9 @@ using arch::Registers;
 constexpr unsigned kVectorDebug = 1, kVectorNmi = 2, kVectorDoubleFault = 8, kVectorPageFault = 14,
                    kVectorMachineCheck = 18, kVectorInt80 = 0x80;
 
-bool from_guest(const Registers& regs) { return regs.cs & 3; }
+bool from_guest(const Registers& regs) {
+    return regs.cs & 3;
+}
 
 /// IRET to the guest faulted: its frame at the top of the stack still has rip … ss, but our own
 /// frame has been pushed over the registers, which it holds in turn. Put them back, and let the
@@ -63,12 +65,13 @@ void hypervisor_exception(Registers& regs) {
         return;
     }
     const uint64_t cr2 = read_cr2();
-    panic("exception {} error {:x} in the hypervisor at {:x}, address {:x}\n"
-          "  rsp {:x} rbp {:x} rax {:x} rbx {:x} rcx {:x} rdx {:x} rsi {:x} rdi {:x}\n"
-          "  r8 {:x} r9 {:x} r10 {:x} r11 {:x} r12 {:x} r13 {:x} r14 {:x} r15 {:x}",
-          vector, regs.error_code, regs.rip, cr2, regs.rsp, regs.rbp, regs.rax, regs.rbx, regs.rcx,
-          regs.rdx, regs.rsi, regs.rdi, regs.r8, regs.r9, regs.r10, regs.r11, regs.r12, regs.r13,
-          regs.r14, regs.r15);
+    panic(
+        "exception {} error {:x} in the hypervisor at {:x}, address {:x}\n"
+        "  rsp {:x} rbp {:x} rax {:x} rbx {:x} rcx {:x} rdx {:x} rsi {:x} rdi {:x}\n"
+        "  r8 {:x} r9 {:x} r10 {:x} r11 {:x} r12 {:x} r13 {:x} r14 {:x} r15 {:x}",
+        vector, regs.error_code, regs.rip, cr2, regs.rsp, regs.rbp, regs.rax, regs.rbx, regs.rcx,
+        regs.rdx, regs.rsi, regs.rdi, regs.r8, regs.r9, regs.r10, regs.r11, regs.r12, regs.r13,
+        regs.r14, regs.r15);
 }
 
 }  // namespace

@@ -5,10 +5,11 @@
 
 /// In inline assembly: `EXTABLE("1b", "2b")`: a fault at 1 continues at 2. The entry joins the
 /// section group of its function ("?"), so that it is dropped with a function that is not kept.
-#define EXTABLE(fault, go_on)                    \
-    ".pushsection .extable, \"a?\"\n\t"          \
-    ".balign 8\n\t"                              \
-    ".quad " fault ", " go_on "\n\t"             \
+#define EXTABLE(fault, go_on)           \
+    ".pushsection .extable, \"a?\"\n\t" \
+    ".balign 8\n\t"                     \
+    ".quad " fault ", " go_on           \
+    "\n\t"                              \
     ".popsection\n\t"
 
 namespace hv::cpu {

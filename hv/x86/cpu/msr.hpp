@@ -1,4 +1,5 @@
-// Model-specific registers and control registers: names (AMD64 manual vol. 2, appendix A) and access.
+// Model-specific registers and control registers: names (AMD64 manual vol. 2, appendix A) and
+// access.
 #pragma once
 
 #include <cstdint>
@@ -44,13 +45,15 @@ inline constexpr uint64_t kCr4De = 1 << 3, kCr4Pae = 1 << 5, kCr4Mce = 1 << 6, k
                           kCr4FsGsBase = 1 << 16, kCr4OsXsave = 1 << 18, kCr4Smep = 1 << 20,
                           kCr4Smap = 1 << 21;
 
-#define XENOLITH_CONTROL_REGISTER(n)                                                  \
-    inline uint64_t read_cr##n() {                                                    \
-        uint64_t value;                                                               \
-        asm volatile("mov %%cr" #n ", %0" : "=r"(value));                             \
-        return value;                                                                 \
-    }                                                                                 \
-    inline void write_cr##n(uint64_t value) { asm volatile("mov %0, %%cr" #n ::"r"(value) : "memory"); }
+#define XENOLITH_CONTROL_REGISTER(n)                             \
+    inline uint64_t read_cr##n() {                               \
+        uint64_t value;                                          \
+        asm volatile("mov %%cr" #n ", %0" : "=r"(value));        \
+        return value;                                            \
+    }                                                            \
+    inline void write_cr##n(uint64_t value) {                    \
+        asm volatile("mov %0, %%cr" #n ::"r"(value) : "memory"); \
+    }
 XENOLITH_CONTROL_REGISTER(0)
 XENOLITH_CONTROL_REGISTER(2)
 XENOLITH_CONTROL_REGISTER(3)
@@ -62,7 +65,9 @@ struct Features {
     bool smep, smap, fsgsbase, invpcid, xsave, umip, nx, pge, la57, x2apic, tsc_deadline;
 };
 extern Features detected_features;
-inline const Features& features() { return detected_features; }
+inline const Features& features() {
+    return detected_features;
+}
 /// Fills features() in; once, on the boot CPU, before init_this_cpu().
 void detect_features();
 

@@ -26,6 +26,8 @@ inline void xsetbv(uint64_t value) {
                  : "memory");
 }
 
-inline void clts() { asm volatile("clts" ::: "memory"); }
+inline void clts() {
+    asm volatile("clts" ::: "memory");
+}
 
 }  // namespace hv::native

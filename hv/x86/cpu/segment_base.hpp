@@ -10,7 +10,9 @@
 namespace hv::cpu {
 
 /// Whether the instructions for it may be used now: the guest decides (CR4.FSGSBASE).
-inline bool fsgsbase_on() { return read_cr4() & kCr4FsGsBase; }
+inline bool fsgsbase_on() {
+    return read_cr4() & kCr4FsGsBase;
+}
 
 inline uint64_t read_fs_base() {
     if (!fsgsbase_on()) return arch::read_msr(arch::msr::kFsBase);
@@ -24,7 +26,9 @@ inline uint64_t read_gs_base() {
     asm volatile("rdgsbase %0" : "=r"(base));
     return base;
 }
-inline uint64_t read_other_gs_base() { return arch::read_msr(arch::msr::kKernelGsBase); }
+inline uint64_t read_other_gs_base() {
+    return arch::read_msr(arch::msr::kKernelGsBase);
+}
 
 /// All three: canonical addresses only.
 inline void write_fs_base(uint64_t base) {
@@ -39,22 +43,26 @@ inline void write_gs_base(uint64_t base) {
     else
         arch::write_msr(arch::msr::kGsBase, base);
 }
-inline void write_other_gs_base(uint64_t base) { arch::write_msr(arch::msr::kKernelGsBase, base); }
+inline void write_other_gs_base(uint64_t base) {
+    arch::write_msr(arch::msr::kKernelGsBase, base);
+}
 
 /// Loads a data segment register; a selector that the guest's tables do not have becomes 0.
 /// True if it was loaded as asked.
-#define XENOLITH_LOAD_SELECTOR(name)                                                  \
-    inline bool load_##name(uint16_t selector) {                                      \
-        uint32_t value = selector;                                                    \
-        uint32_t bad = 0;                                                             \
-        asm volatile("1: mov %0, %%" #name "\n\t"                                     \
-                     "jmp 3f\n"                                                       \
-                     "2: xor %0, %0\n\t"                                              \
-                     "mov %0, %%" #name "\n\t"                                        \
-                     "mov $1, %1\n"                                                   \
-                     "3:\n\t" EXTABLE("1b", "2b")                                     \
-                     : "+r"(value), "+r"(bad)::"memory");                             \
-        return !bad;                                                                  \
+#define XENOLITH_LOAD_SELECTOR(name)                      \
+    inline bool load_##name(uint16_t selector) {          \
+        uint32_t value = selector;                        \
+        uint32_t bad = 0;                                 \
+        asm volatile("1: mov %0, %%" #name                \
+                     "\n\t"                               \
+                     "jmp 3f\n"                           \
+                     "2: xor %0, %0\n\t"                  \
+                     "mov %0, %%" #name                   \
+                     "\n\t"                               \
+                     "mov $1, %1\n"                       \
+                     "3:\n\t" EXTABLE("1b", "2b")         \
+                     : "+r"(value), "+r"(bad)::"memory"); \
+        return !bad;                                      \
     }
 XENOLITH_LOAD_SELECTOR(ds)
 XENOLITH_LOAD_SELECTOR(es)

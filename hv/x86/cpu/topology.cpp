@@ -1,5 +1,5 @@
-// Where a CPU sits, from its APIC id: the id's bits are thread, core and package, and CPUID says how
-// many bits each has (leaf 0xb; before it, leaf 1 and AMD's 0x80000008).
+// Where a CPU sits, from its APIC id: the id's bits are thread, core and package, and CPUID says
+// how many bits each has (leaf 0xb; before it, leaf 1 and AMD's 0x80000008).
 #include "arch/topology.hpp"
 
 #include <bit>

@@ -75,6 +75,8 @@ constexpr Entry adjust_guest_leaf(Entry e) {
     return e.with(Entry::kGlobal);
 }
 /// The same for an entry that names a lower table.
-constexpr Entry adjust_guest_table(Entry e) { return e.present() ? e.with(Entry::kUser) : e; }
+constexpr Entry adjust_guest_table(Entry e) {
+    return e.present() ? e.with(Entry::kUser) : e;
+}
 
 }  // namespace hv::paging

@@ -88,23 +88,34 @@ void serve_flush_request() {
     pending.clear(self);
 }
 
-void flush_tlb(const CpuMask& cpus) { request(cpus, kEverything); }
-void flush_tlb_page(const CpuMask& cpus, uint64_t linear) { request(cpus, linear); }
-uint32_t tlb_flush_stamp() { return flush_clock.load(); }
+void flush_tlb(const CpuMask& cpus) {
+    request(cpus, kEverything);
+}
+void flush_tlb_page(const CpuMask& cpus, uint64_t linear) {
+    request(cpus, linear);
+}
+uint32_t tlb_flush_stamp() {
+    return flush_clock.load();
+}
 
 CpuMask cpus_not_flushed_since(const CpuMask& cpus, uint32_t stamp) {
     CpuMask stale;
     cpus.for_each([&](size_t cpu) {
         if (!guest_loaded.test(cpu)) return;
         // Signed difference, so that the clock may wrap; what looks like the future is stale.
-        const auto age = static_cast<int32_t>(flushed_at.on(static_cast<CpuId>(cpu)).load() - stamp);
+        const auto age =
+            static_cast<int32_t>(flushed_at.on(static_cast<CpuId>(cpu)).load() - stamp);
         if (age <= 0) stale.set(cpu);
     });
     return stale;
 }
 
-void flush_caches(const CpuMask& cpus) { request(cpus, kCaches); }
-void flush_cache() { asm volatile("wbinvd" ::: "memory"); }
+void flush_caches(const CpuMask& cpus) {
+    request(cpus, kCaches);
+}
+void flush_cache() {
+    asm volatile("wbinvd" ::: "memory");
+}
 
 }  // namespace hv::arch
 

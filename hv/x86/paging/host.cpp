@@ -25,7 +25,9 @@ TableSource table_source;
 bool global_allowed = true;
 SpinLock host_lock{static_cast<uint8_t>(Rank::kHostPaging)};
 
-Entry* table_at(Entry e) { return arch::mfn_to_virt<Entry>(e.mfn()); }
+Entry* table_at(Entry e) {
+    return arch::mfn_to_virt<Entry>(e.mfn());
+}
 
 /// The table that `slot` names, made if there is none.
 Result<Entry*> next_table(TableSource source, Entry& slot, uint64_t flags) {
@@ -79,7 +81,8 @@ void map_image() {
 void map_direct() {
     for (size_t slot = index_of(kDirectMapStart, 4); slot <= kLastHypervisorSlot; ++slot)
         l4[slot] = Entry();
-    map_or_panic(kDirectMapStart, 0, kMiB, kData);  // firmware's data and tables for the CPUs' start
+    map_or_panic(kDirectMapStart, 0, kMiB,
+                 kData);  // firmware's data and tables for the CPUs' start
     for (const auto& region : boot::memory_map()) {
         if (region.type != boot::kRam && region.type != 3 && region.type != 4) continue;
         uint64_t start = region.start & kPageMask;
@@ -92,10 +95,18 @@ void map_direct() {
 
 }  // namespace
 
-void allow_global(bool allowed) { global_allowed = allowed; }
-void set_table_source(TableSource source) { table_source = source; }
-Entry* host_l4() { return l4; }
-Mfn host_l4_mfn() { return mfn_of(reinterpret_cast<uint64_t>(boot_l4) - kImage); }
+void allow_global(bool allowed) {
+    global_allowed = allowed;
+}
+void set_table_source(TableSource source) {
+    table_source = source;
+}
+Entry* host_l4() {
+    return l4;
+}
+Mfn host_l4_mfn() {
+    return mfn_of(reinterpret_cast<uint64_t>(boot_l4) - kImage);
+}
 
 Result<> map_host_from(TableSource source, uint64_t linear, uint64_t machine_address,
                        uint64_t bytes, uint64_t flags) {
@@ -195,8 +206,12 @@ Result<> back_m2p(Mfn first, uint64_t count) {
     return back(kM2pWritable + first.raw() * 8, kM2p + first.raw() * 8, count * 8, kInvalidM2p);
 }
 
-void set_m2p(Mfn mfn, uint64_t pfn) { reinterpret_cast<uint64_t*>(kM2pWritable)[mfn.raw()] = pfn; }
-uint64_t get_m2p(Mfn mfn) { return reinterpret_cast<uint64_t*>(kM2pWritable)[mfn.raw()]; }
+void set_m2p(Mfn mfn, uint64_t pfn) {
+    reinterpret_cast<uint64_t*>(kM2pWritable)[mfn.raw()] = pfn;
+}
+uint64_t get_m2p(Mfn mfn) {
+    return reinterpret_cast<uint64_t*>(kM2pWritable)[mfn.raw()];
+}
 
 void clear_page(Mfn mfn) {
     void* to = mfn_to_virt(mfn);

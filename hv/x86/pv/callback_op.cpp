@@ -45,41 +45,41 @@ Result<> register_callback(arch::PvVcpu& pv, const callback_register& c) {
     if (!paging::is_canonical(c.address)) return Errno::kEINVAL;
     const bool masks = c.flags & CALLBACKF_mask_events;
     switch (c.type) {
-    case CALLBACKTYPE_event:
-        pv.event_callback = c.address;
-        return {};
-    case CALLBACKTYPE_failsafe:
-        pv.failsafe_callback = c.address;
-        pv.failsafe_masks_events = masks;
-        return {};
-    case CALLBACKTYPE_syscall:
-        pv.syscall_callback = c.address;
-        pv.syscall_masks_events = masks;
-        return {};
-    case CALLBACKTYPE_syscall32:
-        pv.syscall32_callback = c.address;
-        pv.syscall32_masks_events = masks;
-        return {};
-    case CALLBACKTYPE_nmi:
-        pv.nmi_callback = c.address;
-        return {};
-    default:  // CALLBACKTYPE_sysenter too: a kernel then uses int 0x80
-        return Errno::kENOSYS;
+        case CALLBACKTYPE_event:
+            pv.event_callback = c.address;
+            return {};
+        case CALLBACKTYPE_failsafe:
+            pv.failsafe_callback = c.address;
+            pv.failsafe_masks_events = masks;
+            return {};
+        case CALLBACKTYPE_syscall:
+            pv.syscall_callback = c.address;
+            pv.syscall_masks_events = masks;
+            return {};
+        case CALLBACKTYPE_syscall32:
+            pv.syscall32_callback = c.address;
+            pv.syscall32_masks_events = masks;
+            return {};
+        case CALLBACKTYPE_nmi:
+            pv.nmi_callback = c.address;
+            return {};
+        default:  // CALLBACKTYPE_sysenter too: a kernel then uses int 0x80
+            return Errno::kENOSYS;
     }
 }
 
 Result<> unregister_callback(arch::PvVcpu& pv, const callback_unregister& c) {
     switch (c.type) {
-    case CALLBACKTYPE_event:
-    case CALLBACKTYPE_failsafe:
-    case CALLBACKTYPE_syscall:
-    case CALLBACKTYPE_syscall32:
-        return Errno::kEINVAL;  // a guest cannot be without them
-    case CALLBACKTYPE_nmi:
-        pv.nmi_callback = 0;
-        return {};
-    default:
-        return Errno::kENOSYS;
+        case CALLBACKTYPE_event:
+        case CALLBACKTYPE_failsafe:
+        case CALLBACKTYPE_syscall:
+        case CALLBACKTYPE_syscall32:
+            return Errno::kEINVAL;  // a guest cannot be without them
+        case CALLBACKTYPE_nmi:
+            pv.nmi_callback = 0;
+            return {};
+        default:
+            return Errno::kENOSYS;
     }
 }
 
@@ -88,16 +88,16 @@ Result<> unregister_callback(arch::PvVcpu& pv, const callback_unregister& c) {
 Outcome do_callback_op(uint64_t command, uint64_t argument, uint64_t, uint64_t, uint64_t) {
     arch::PvVcpu& pv = arch::current().arch.pv;
     switch (command) {
-    case CALLBACKOP_register: {
-        const Result<callback_register> c = GuestIn<callback_register>(argument).load();
-        return c.ok() ? register_callback(pv, *c) : Result<>(c.error());
-    }
-    case CALLBACKOP_unregister: {
-        const Result<callback_unregister> c = GuestIn<callback_unregister>(argument).load();
-        return c.ok() ? unregister_callback(pv, *c) : Result<>(c.error());
-    }
-    default:
-        return Errno::kENOSYS;
+        case CALLBACKOP_register: {
+            const Result<callback_register> c = GuestIn<callback_register>(argument).load();
+            return c.ok() ? register_callback(pv, *c) : Result<>(c.error());
+        }
+        case CALLBACKOP_unregister: {
+            const Result<callback_unregister> c = GuestIn<callback_unregister>(argument).load();
+            return c.ok() ? unregister_callback(pv, *c) : Result<>(c.error());
+        }
+        default:
+            return Errno::kENOSYS;
     }
 }
 
@@ -112,24 +112,24 @@ Outcome do_set_segment_base(uint64_t which, uint64_t base, uint64_t, uint64_t, u
     arch::PvVcpu& pv = arch::current().arch.pv;
     if (which != SEGBASE_GS_USER_SEL && !paging::is_canonical(base)) return Errno::kEINVAL;
     switch (which) {
-    case SEGBASE_FS:
-        pv.fs_base = base;
-        cpu::write_fs_base(base);
-        return Outcome(0);
-    case SEGBASE_GS_KERNEL:  // the caller is the kernel, so its base is the live one
-        pv.gs_base_kernel = base;
-        cpu::write_gs_base(base);
-        return Outcome(0);
-    case SEGBASE_GS_USER:
-        pv.gs_base_user = base;
-        cpu::write_other_gs_base(base);
-        return Outcome(0);
-    case SEGBASE_GS_USER_SEL:
-        if (base & ~uint64_t{0xffff}) return Errno::kEINVAL;
-        cpu::load_user_gs(static_cast<uint16_t>(base));
-        return Outcome(0);
-    default:
-        return Errno::kEINVAL;
+        case SEGBASE_FS:
+            pv.fs_base = base;
+            cpu::write_fs_base(base);
+            return Outcome(0);
+        case SEGBASE_GS_KERNEL:  // the caller is the kernel, so its base is the live one
+            pv.gs_base_kernel = base;
+            cpu::write_gs_base(base);
+            return Outcome(0);
+        case SEGBASE_GS_USER:
+            pv.gs_base_user = base;
+            cpu::write_other_gs_base(base);
+            return Outcome(0);
+        case SEGBASE_GS_USER_SEL:
+            if (base & ~uint64_t{0xffff}) return Errno::kEINVAL;
+            cpu::load_user_gs(static_cast<uint16_t>(base));
+            return Outcome(0);
+        default:
+            return Errno::kEINVAL;
     }
 }
 

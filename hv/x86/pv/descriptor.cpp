@@ -21,11 +21,10 @@ constexpr uint64_t kDescriptorSegment = uint64_t{1} << 44;  // S: code or data, 
 constexpr uint64_t kDescriptorDpl3 = uint64_t{3} << 45;
 constexpr unsigned kDescriptorsPerPage = kPageSize / 8;
 
-constexpr uint64_t kTableFlags =
-    Entry::kPresent | Entry::kWrite | Entry::kAccessed;
+constexpr uint64_t kTableFlags = Entry::kPresent | Entry::kWrite | Entry::kAccessed;
 // The processor sets the accessed bit of a descriptor it loads, so it must be able to write.
-constexpr uint64_t kWindowFlags = Entry::kPresent | Entry::kWrite | Entry::kAccessed |
-                                  Entry::kDirty | Entry::kNoExecute;
+constexpr uint64_t kWindowFlags =
+    Entry::kPresent | Entry::kWrite | Entry::kAccessed | Entry::kDirty | Entry::kNoExecute;
 
 Result<Mfn> descriptor_frame(Domain& domain, Mfn mfn) {
     PageRef page = TRY(PageRef::take(mfn, domain.id));
@@ -41,7 +40,9 @@ void put_descriptor_frame(Mfn mfn) {
     page.put();
 }
 
-Entry* table_of(Entry e) { return arch::mfn_to_virt<Entry>(e.mfn()); }
+Entry* table_of(Entry e) {
+    return arch::mfn_to_virt<Entry>(e.mfn());
+}
 
 Result<Entry*> lower_table(Entry& slot) {
     if (!slot.present()) slot = Entry(TRY(memory::alloc_frames(0)), kTableFlags);
@@ -72,8 +73,7 @@ Result<> check_descriptor_page(Mfn mfn) {
 Result<> create_window(Vcpu& vcpu) {
     const Mfn l3 = vcpu.domain->arch.perdomain_l3;
     const uint64_t linear = paging::gdt_address(vcpu.id.raw());
-    Entry* l2 =
-        TRY(lower_table(arch::mfn_to_virt<Entry>(l3)[paging::index_of(linear, 3)]));
+    Entry* l2 = TRY(lower_table(arch::mfn_to_virt<Entry>(l3)[paging::index_of(linear, 3)]));
     TRY(lower_table(l2[paging::index_of(linear, 2)]));
     return {};
 }
@@ -148,8 +148,8 @@ void drop_ldt(Vcpu& vcpu) {
 
 Result<> set_ldt(Vcpu& vcpu, uint64_t linear, uint32_t entries) {
     if (entries > 8192 || (linear & ~kPageMask)) return Errno::kEINVAL;
-    if (entries && (!paging::is_guest_address(linear) ||
-                    !paging::is_guest_address(linear + entries * 8 - 1)))
+    if (entries &&
+        (!paging::is_guest_address(linear) || !paging::is_guest_address(linear + entries * 8 - 1)))
         return Errno::kEINVAL;
     arch::PvVcpu& pv = vcpu.arch.pv;
     if (pv.ldt_base == linear && pv.ldt_entries == entries) return {};
@@ -195,8 +195,7 @@ Outcome do_set_gdt(uint64_t list, uint64_t entries, uint64_t, uint64_t, uint64_t
         if (!frame.ok()) return frame.error();
         mfns[i] = Mfn{*frame};
     }
-    const Result<> result =
-        pv::set_gdt(arch::current(), mfns, static_cast<uint32_t>(entries));
+    const Result<> result = pv::set_gdt(arch::current(), mfns, static_cast<uint32_t>(entries));
     if (result.ok()) arch::flush_tlb_local();
     return result;
 }

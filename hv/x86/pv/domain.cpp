@@ -11,6 +11,7 @@
 #include "hv/x86/irq/pirq.hpp"
 #include "hv/x86/paging/flush.hpp"
 #include "hv/x86/pv/control_registers.hpp"
+#include "hv/x86/pv/debug_registers.hpp"
 #include "hv/x86/pv/descriptor.hpp"
 #include "hv/x86/pv/isolation.hpp"
 #include "hv/x86/pv/page_type.hpp"
@@ -41,7 +42,9 @@ Result<> init_vcpu(Vcpu& vcpu) {
     return pv::create_window(vcpu);
 }
 
-void destroy_vcpu(Vcpu& vcpu) { fpu::destroy_vcpu(vcpu); }
+void destroy_vcpu(Vcpu& vcpu) {
+    fpu::destroy_vcpu(vcpu);
+}
 
 namespace {
 
@@ -171,6 +174,9 @@ Result<> set_vcpu_context(Vcpu& vcpu, const vcpu_guest_context& c) {
     pv.fs_base = c.fs_base;
     pv.gs_base_kernel = c.gs_base_kernel;
     pv.gs_base_user = c.gs_base_user;
+    // Breakpoints that a guest may not have (in the hypervisor, say) are left off.
+    for (unsigned i : {0u, 1u, 2u, 3u, 6u, 7u})
+        (void)pv::set_debug_register(vcpu, i, c.debugreg[i]);
     pv.cr0_guest = c.ctrlreg[0];
     pv.cr4_guest = pv::guest_cr4(vcpu, c.ctrlreg[4]);
     vcpu.domain->vm_assist.fetch_or(c.vm_assist);

@@ -74,8 +74,7 @@ Result<> unmap_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t 
     LockGuard guard(domain.arch.paging_lock);
     Slot slot = TRY(find_slot(domain, host_address, gntmap_flags));
     const Entry now = *slot.entry;
-    if (!now.present() || now.mfn() != frame || now.writable() == read_only)
-        return Errno::kEINVAL;
+    if (!now.present() || now.mfn() != frame || now.writable() == read_only) return Errno::kEINVAL;
     Entry replacement;
     if (new_address) {
         Entry* source = pv::find_leaf(current(), new_address);
@@ -89,6 +88,8 @@ Result<> unmap_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t 
     return pv::replace_entry(domain, domain.id, table_of(slot), 1, slot.entry, replacement, false);
 }
 
-Result<Mfn> guest_frame_to_mfn(Domain&, Gfn gfn) { return Mfn{gfn.raw()}; }
+Result<Mfn> guest_frame_to_mfn(Domain&, Gfn gfn) {
+    return Mfn{gfn.raw()};
+}
 
 }  // namespace hv::arch

@@ -28,7 +28,9 @@ Mfn image_l3 = kInvalidMfn;
 
 constexpr uint64_t kTable = Entry::kPresent | Entry::kWrite | Entry::kAccessed;
 
-Entry* table_at(Mfn mfn) { return arch::mfn_to_virt<Entry>(mfn); }
+Entry* table_at(Mfn mfn) {
+    return arch::mfn_to_virt<Entry>(mfn);
+}
 
 Result<Mfn> lower(Entry& slot) {
     if (!slot.present()) slot = Entry(TRY(memory::alloc_frames(0)), kTable);
@@ -59,8 +61,7 @@ bool processor_needs_it() {
 }  // namespace
 
 bool wanted(const Domain& domain) {
-    const int option =
-        domain.is_hardware ? boot::options().xpti_dom0 : boot::options().xpti_domu;
+    const int option = domain.is_hardware ? boot::options().xpti_dom0 : boot::options().xpti_domu;
     return option < 0 ? processor_needs_it() : option != 0;
 }
 

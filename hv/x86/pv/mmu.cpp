@@ -31,8 +31,7 @@ Entry* find_leaf(const Vcpu& vcpu, uint64_t linear) {
     Mfn table = loaded_table(vcpu);
     if (table == kInvalidMfn) return nullptr;
     for (unsigned level = 4; level > 1; --level) {
-        const Entry e =
-            load(arch::mfn_to_virt<Entry>(table) + paging::index_of(linear, level));
+        const Entry e = load(arch::mfn_to_virt<Entry>(table) + paging::index_of(linear, level));
         if (!e.present() || e.large()) return nullptr;
         table = e.mfn();
     }
@@ -58,7 +57,9 @@ Result<PageRef> leaf_table_at(uint64_t linear) {
 
 }  // namespace
 
-bool is_page_table_address(uint64_t linear) { return leaf_table_at(linear).ok(); }
+bool is_page_table_address(uint64_t linear) {
+    return leaf_table_at(linear).ok();
+}
 
 Result<> write_pte_checked(uint64_t linear, uint64_t old_pte, uint64_t new_pte, bool compare,
                            bool& matched) {

@@ -68,8 +68,8 @@ Result<> update_entry(Owners& owners, TableCursor& cursor, uint64_t address, uin
     auto* slot = arch::machine_to_virt<uint64_t>(address);
     const uint64_t word = page.type.load(std::memory_order_acquire);
     const PageType type = page.page_type();
-    const bool table = type >= PageType::kL1 && type <= PageType::kL4 &&
-                       (word & PageInfo::kTypeCountMask);
+    const bool table =
+        type >= PageType::kL1 && type <= PageType::kL4 && (word & PageInfo::kTypeCountMask);
     if (!table) return plain_write(page, slot, value);
     // Checked in part only: an interrupted pin that is still to be continued.
     if (!(word & PageInfo::kValidated)) return Errno::kEINVAL;
@@ -91,15 +91,15 @@ Result<> apply(Owners& owners, TableCursor& cursor, const mmu_update& request) {
     const uint64_t command = request.ptr & 7;
     const uint64_t address = request.ptr & ~uint64_t{7};
     switch (command) {
-    case MMU_NORMAL_PT_UPDATE:
-    case MMU_PT_UPDATE_NO_TRANSLATE:  // a PV guest's entries hold machine frames in any case
-        return update_entry(owners, cursor, address, request.val, false);
-    case MMU_PT_UPDATE_PRESERVE_AD:
-        return update_entry(owners, cursor, address, request.val, true);
-    case MMU_MACHPHYS_UPDATE:
-        return update_machphys(owners, mfn_of(request.ptr), request.val);
-    default:
-        return Errno::kENOSYS;
+        case MMU_NORMAL_PT_UPDATE:
+        case MMU_PT_UPDATE_NO_TRANSLATE:  // a PV guest's entries hold machine frames in any case
+            return update_entry(owners, cursor, address, request.val, false);
+        case MMU_PT_UPDATE_PRESERVE_AD:
+            return update_entry(owners, cursor, address, request.val, true);
+        case MMU_MACHPHYS_UPDATE:
+            return update_machphys(owners, mfn_of(request.ptr), request.val);
+        default:
+            return Errno::kENOSYS;
     }
 }
 
@@ -144,9 +144,10 @@ Outcome do_mmu_update(uint64_t requests, uint64_t count, uint64_t done_address, 
             }
             result = apply(*owners, cursor, *request);
             if (!result.ok()) break;
-            // What was left half dropped is finished before the guest sees the call return: it may use
-        // the frames as something else right away.
-        if (arch::current().arch.pv.parked_table != kInvalidMfn) {
+            // What was left half dropped is finished before the guest sees the call return: it may
+            // use
+            // the frames as something else right away.
+            if (arch::current().arch.pv.parked_table != kInvalidMfn) {
                 ++i;
                 result = Errno::kERESTART;
                 break;

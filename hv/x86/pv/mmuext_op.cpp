@@ -61,22 +61,22 @@ Result<> flush_everywhere(const mmuext_op& op, bool page) {
 Result<> frame_operation(Domain& owner, const mmuext_op& op) {
     const Mfn mfn{op.arg1.mfn};
     switch (op.cmd) {
-    case MMUEXT_PIN_L1_TABLE:
-        return pin(owner, mfn, PageType::kL1);
-    case MMUEXT_PIN_L2_TABLE:
-        return pin(owner, mfn, PageType::kL2);
-    case MMUEXT_PIN_L3_TABLE:
-        return pin(owner, mfn, PageType::kL3);
-    case MMUEXT_PIN_L4_TABLE:
-        return pin(owner, mfn, PageType::kL4);
-    case MMUEXT_UNPIN_TABLE:
-        return unpin(owner, mfn);
-    case MMUEXT_CLEAR_PAGE:
-        return clear_frame(owner, mfn);
-    case MMUEXT_COPY_PAGE:
-        return copy_frame(owner, mfn, Mfn{op.arg2.src_mfn});
-    default:
-        return Errno::kENOSYS;
+        case MMUEXT_PIN_L1_TABLE:
+            return pin(owner, mfn, PageType::kL1);
+        case MMUEXT_PIN_L2_TABLE:
+            return pin(owner, mfn, PageType::kL2);
+        case MMUEXT_PIN_L3_TABLE:
+            return pin(owner, mfn, PageType::kL3);
+        case MMUEXT_PIN_L4_TABLE:
+            return pin(owner, mfn, PageType::kL4);
+        case MMUEXT_UNPIN_TABLE:
+            return unpin(owner, mfn);
+        case MMUEXT_CLEAR_PAGE:
+            return clear_frame(owner, mfn);
+        case MMUEXT_COPY_PAGE:
+            return copy_frame(owner, mfn, Mfn{op.arg2.src_mfn});
+        default:
+            return Errno::kENOSYS;
     }
 }
 
@@ -86,40 +86,40 @@ Result<> own_operation(Domain& owner, const mmuext_op& op) {
     const bool foreign = &owner != vcpu.domain;
     if (foreign) return Errno::kEPERM;
     switch (op.cmd) {
-    case MMUEXT_NEW_BASEPTR:
-        return new_base_pointer(Mfn{op.arg1.mfn});
-    case MMUEXT_NEW_USER_BASEPTR:
-        return new_user_base_pointer(Mfn{op.arg1.mfn});
-    case MMUEXT_TLB_FLUSH_LOCAL:
-        arch::flush_tlb_local();
-        return {};
-    case MMUEXT_INVLPG_LOCAL:
-        invalidate_page(op.arg1.linear_addr);
-        return {};
-    case MMUEXT_TLB_FLUSH_MULTI:
-        return flush_some(op, false);
-    case MMUEXT_INVLPG_MULTI:
-        return flush_some(op, true);
-    case MMUEXT_TLB_FLUSH_ALL:
-        return flush_everywhere(op, false);
-    case MMUEXT_INVLPG_ALL:
-        return flush_everywhere(op, true);
-    case MMUEXT_FLUSH_CACHE:
-        // Only who drives devices can have a reason; for others Xen, too, refuses.
-        if (!vcpu.domain->is_hardware) return Errno::kEACCES;
-        arch::flush_cache();
-        return {};
-    case MMUEXT_FLUSH_CACHE_GLOBAL:
-        if (!vcpu.domain->is_hardware) return Errno::kEACCES;
-        arch::flush_caches(arch::online_cpus());
-        return {};
-    case MMUEXT_SET_LDT:
-        return set_ldt(vcpu, op.arg1.linear_addr, op.arg2.nr_ents);
-    case MMUEXT_MARK_SUPER:
-    case MMUEXT_UNMARK_SUPER:
-        return Errno::kEOPNOTSUPP;  // direct paging here has no large pages
-    default:
-        return Errno::kENOSYS;
+        case MMUEXT_NEW_BASEPTR:
+            return new_base_pointer(Mfn{op.arg1.mfn});
+        case MMUEXT_NEW_USER_BASEPTR:
+            return new_user_base_pointer(Mfn{op.arg1.mfn});
+        case MMUEXT_TLB_FLUSH_LOCAL:
+            arch::flush_tlb_local();
+            return {};
+        case MMUEXT_INVLPG_LOCAL:
+            invalidate_page(op.arg1.linear_addr);
+            return {};
+        case MMUEXT_TLB_FLUSH_MULTI:
+            return flush_some(op, false);
+        case MMUEXT_INVLPG_MULTI:
+            return flush_some(op, true);
+        case MMUEXT_TLB_FLUSH_ALL:
+            return flush_everywhere(op, false);
+        case MMUEXT_INVLPG_ALL:
+            return flush_everywhere(op, true);
+        case MMUEXT_FLUSH_CACHE:
+            // Only who drives devices can have a reason; for others Xen, too, refuses.
+            if (!vcpu.domain->is_hardware) return Errno::kEACCES;
+            arch::flush_cache();
+            return {};
+        case MMUEXT_FLUSH_CACHE_GLOBAL:
+            if (!vcpu.domain->is_hardware) return Errno::kEACCES;
+            arch::flush_caches(arch::online_cpus());
+            return {};
+        case MMUEXT_SET_LDT:
+            return set_ldt(vcpu, op.arg1.linear_addr, op.arg2.nr_ents);
+        case MMUEXT_MARK_SUPER:
+        case MMUEXT_UNMARK_SUPER:
+            return Errno::kEOPNOTSUPP;  // direct paging here has no large pages
+        default:
+            return Errno::kENOSYS;
     }
 }
 

@@ -19,18 +19,19 @@ namespace hv {
 Outcome do_nmi_op(uint64_t command, uint64_t argument, uint64_t, uint64_t, uint64_t) {
     Vcpu& vcpu = arch::current();
     switch (static_cast<uint32_t>(command)) {
-    case XENNMI_register_callback: {
-        const Result<xennmi_callback> c = GuestIn<xennmi_callback>(argument).load();
-        if (!c.ok()) return c.error();
-        if (!paging::is_canonical(c->handler_address) || vcpu.id.raw() != 0) return Errno::kEINVAL;
-        vcpu.arch.pv.nmi_callback = c->handler_address;
-        return Outcome(0);
-    }
-    case XENNMI_unregister_callback:
-        vcpu.arch.pv.nmi_callback = 0;
-        return Outcome(0);
-    default:
-        return Errno::kENOSYS;
+        case XENNMI_register_callback: {
+            const Result<xennmi_callback> c = GuestIn<xennmi_callback>(argument).load();
+            if (!c.ok()) return c.error();
+            if (!paging::is_canonical(c->handler_address) || vcpu.id.raw() != 0)
+                return Errno::kEINVAL;
+            vcpu.arch.pv.nmi_callback = c->handler_address;
+            return Outcome(0);
+        }
+        case XENNMI_unregister_callback:
+            vcpu.arch.pv.nmi_callback = 0;
+            return Outcome(0);
+        default:
+            return Errno::kENOSYS;
     }
 }
 

@@ -19,19 +19,30 @@ constexpr uint64_t kCountOne = 1;
 // everything is the guest's choice: bits 52-62 are ignored by the processor without CR4.PKE.
 constexpr uint64_t kTableRefused = Entry::kLarge | Entry::kGlobal;
 
-constexpr unsigned level_of(PageType type) { return static_cast<unsigned>(type); }
-constexpr bool is_table(PageType type) { return type >= PageType::kL1 && type <= PageType::kL4; }
-constexpr PageType table_below(unsigned level) { return static_cast<PageType>(level - 1); }
+constexpr unsigned level_of(PageType type) {
+    return static_cast<unsigned>(type);
+}
+constexpr bool is_table(PageType type) {
+    return type >= PageType::kL1 && type <= PageType::kL4;
+}
+constexpr PageType table_below(unsigned level) {
+    return static_cast<PageType>(level - 1);
+}
 
 uint64_t type_bits(PageType type) {
     return static_cast<uint64_t>(type) << PageInfo::kTypeShift;
 }
-uint32_t aux_of(uint64_t word) { return static_cast<uint32_t>(word >> PageInfo::kAuxShift); }
+uint32_t aux_of(uint64_t word) {
+    return static_cast<uint32_t>(word >> PageInfo::kAuxShift);
+}
 uint64_t with_aux(uint64_t word, uint32_t aux) {
-    return (word & ((uint64_t{1} << PageInfo::kAuxShift) - 1)) | uint64_t{aux} << PageInfo::kAuxShift;
+    return (word & ((uint64_t{1} << PageInfo::kAuxShift) - 1)) | uint64_t{aux}
+                                                                     << PageInfo::kAuxShift;
 }
 
-Entry* entries_of(const PageInfo& page) { return arch::mfn_to_virt<Entry>(mfn_of(page)); }
+Entry* entries_of(const PageInfo& page) {
+    return arch::mfn_to_virt<Entry>(mfn_of(page));
+}
 
 Entry read_entry(const Entry* slot) {
     return Entry(__atomic_load_n(reinterpret_cast<const uint64_t*>(slot), __ATOMIC_RELAXED));
@@ -128,8 +139,7 @@ Result<> validate(Domain& domain, PageInfo& page, PageType type, Preempt preempt
             return result.error();
         }
         if (!result.ok()) return result.error();
-        if (level == 4)
-            paging::fill_hypervisor_slots(entries_of(page), domain.arch.perdomain_l3);
+        if (level == 4) paging::fill_hypervisor_slots(entries_of(page), domain.arch.perdomain_l3);
     }
     uint64_t word = page.type.load();
     page.type.store(with_aux((word & ~PageInfo::kPartial) | PageInfo::kValidated, 0));
@@ -138,8 +148,7 @@ Result<> validate(Domain& domain, PageInfo& page, PageType type, Preempt preempt
 
 /// Flushes the TLBs that may still hold the frame as what it was before.
 void flush_before_change(Domain& domain, uint64_t word) {
-    const CpuMask stale =
-        arch::cpus_not_flushed_since(domain.dirty_cpus.snapshot(), aux_of(word));
+    const CpuMask stale = arch::cpus_not_flushed_since(domain.dirty_cpus.snapshot(), aux_of(word));
     if (!stale.empty()) arch::flush_tlb(stale);
 }
 
@@ -185,9 +194,8 @@ Result<> put_table_type(Domain& domain, PageInfo& page, Preempt preempt) {
     const auto type = static_cast<PageType>((word & PageInfo::kTypeMask) >> PageInfo::kTypeShift);
     if (is_table(type)) {
         uint32_t left = (word & PageInfo::kPartial) ? aux_of(word) : uint32_t{kEntries};
-        page.type.store(with_aux((word & ~PageInfo::kValidated) | PageInfo::kPartial |
-                                     PageInfo::kDropping,
-                                 left));
+        page.type.store(with_aux(
+            (word & ~PageInfo::kValidated) | PageInfo::kPartial | PageInfo::kDropping, left));
         const Result<> result = drop_entries(domain, page, level_of(type), left, preempt);
         if (!result.ok()) {
             page.type.store(with_aux(page.type.load(), left));

@@ -17,6 +17,7 @@
 #include "hv/x86/pv/descriptor.hpp"
 #include "hv/x86/pv/isolation.hpp"
 #include "hv/x86/pv/mmu.hpp"
+#include "hv/x86/pv/msr.hpp"
 #include "hv/x86/pv/traps.hpp"
 
 namespace hv::arch {
@@ -102,6 +103,7 @@ void load(Vcpu& vcpu, CpuId cpu) {
     cpu::write_cr4(pv::real_cr4(vcpu, cpu::own_cr4()));
     fpu::restore(vcpu);
     pv::load_debug_registers(vcpu);
+    pv::load_guest_msrs(vcpu);
     info.regs = vcpu.arch.regs;
     update_vcpu_time(vcpu);
     // Its tables changed while it was away: its kernel learns which selectors it has lost.
@@ -124,7 +126,9 @@ void load_idle(Vcpu& idle, CpuId cpu) {
 
 }  // namespace
 
-bool is_idle(const Vcpu& vcpu) { return vcpu.domain->id.raw() == DOMID_IDLE; }
+bool is_idle(const Vcpu& vcpu) {
+    return vcpu.domain->id.raw() == DOMID_IDLE;
+}
 
 void context_switch(Vcpu& prev, Vcpu& next) {
     const CpuId cpu = this_cpu();

@@ -156,8 +156,12 @@ void debug_exception() {
 
 }  // namespace
 
-void inject_trap(uint8_t vector) { inject(vector, false, 0); }
-void inject_trap(uint8_t vector, uint32_t error_code) { inject(vector, true, error_code); }
+void inject_trap(uint8_t vector) {
+    inject(vector, false, 0);
+}
+void inject_trap(uint8_t vector, uint32_t error_code) {
+    inject(vector, true, error_code);
+}
 
 void inject_page_fault(uint64_t cr2, uint32_t error_code) {
     Vcpu& vcpu = arch::current();
@@ -181,8 +185,8 @@ void inject_syscall() {
 void inject_syscall32() {
     const arch::PvVcpu& pv = arch::current().arch.pv;
     if (pv.syscall32_callback && !pv.kernel_mode)
-        return bounce({.handler = pv.syscall32_callback,
-                       .masks_events = pv.syscall32_masks_events});
+        return bounce(
+            {.handler = pv.syscall32_callback, .masks_events = pv.syscall32_masks_events});
     cpu::guest_registers().rip -= 2;  // as if the instruction did not exist
     inject(6, false, 0);
 }
@@ -219,7 +223,9 @@ void deliver_nmi() {
     bounce({.handler = handler, .masks_events = true});
 }
 
-bool in_guest_context() { return !arch::is_idle(arch::current()); }
+bool in_guest_context() {
+    return !arch::is_idle(arch::current());
+}
 
 bool fix_hypervisor_fault(uint64_t address, uint32_t) {
     return in_guest_context() && fault_in_ldt(address);
@@ -228,22 +234,22 @@ bool fix_hypervisor_fault(uint64_t address, uint32_t) {
 void guest_exception(Registers& regs) {
     const auto vector = static_cast<uint8_t>(regs.entry_vector);
     switch (vector) {
-    case 1:
-        return debug_exception();
-    case 6:
-        if (emulate_invalid_opcode(regs)) return;
-        return inject(vector, false, 0);
-    case 7:
-        return device_not_available();
-    case 13:
-        if (software_interrupt(regs)) return;
-        // At an address where no code can be, the fault is the address's.
-        if (paging::is_guest_address(regs.rip) && emulate_privileged(regs)) return;
-        return inject(vector, true, regs.error_code);
-    case 14:
-        return page_fault(regs);
-    default:
-        return inject(vector, has_error_code(vector), regs.error_code);
+        case 1:
+            return debug_exception();
+        case 6:
+            if (emulate_invalid_opcode(regs)) return;
+            return inject(vector, false, 0);
+        case 7:
+            return device_not_available();
+        case 13:
+            if (software_interrupt(regs)) return;
+            // At an address where no code can be, the fault is the address's.
+            if (paging::is_guest_address(regs.rip) && emulate_privileged(regs)) return;
+            return inject(vector, true, regs.error_code);
+        case 14:
+            return page_fault(regs);
+        default:
+            return inject(vector, has_error_code(vector), regs.error_code);
     }
 }
 

@@ -16,8 +16,12 @@ constexpr uint64_t kLongest = 10 * kSecond;
 
 }  // namespace
 
-uint32_t apic_timer_khz() { return khz; }
-void set_apic_timer_khz(uint32_t value) { khz = value; }
+uint32_t apic_timer_khz() {
+    return khz;
+}
+void set_apic_timer_khz(uint32_t value) {
+    khz = value;
+}
 
 namespace {
 

@@ -23,7 +23,9 @@ constinit PlatformTimer platform{};
 constinit Discipline discipline;
 constinit Timer correction_timer;
 
-Sample sample_platform() { return take_sample(platform.read, read_tsc); }
+Sample sample_platform() {
+    return take_sample(platform.read, read_tsc);
+}
 Sample sample_apic() {
     // It counts down.
     return take_sample([] { return uint64_t{~irq::lapic::read_timer_ticks()}; }, read_tsc);

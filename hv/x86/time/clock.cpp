@@ -19,7 +19,9 @@ struct Published {
 constinit Published published;
 constinit Rate rate_in_force;
 
-uint64_t pack(Scale s) { return s.mul | uint64_t{static_cast<uint8_t>(s.shift)} << 32; }
+uint64_t pack(Scale s) {
+    return s.mul | uint64_t{static_cast<uint8_t>(s.shift)} << 32;
+}
 Scale unpack(uint64_t word) {
     return {static_cast<uint32_t>(word), static_cast<int8_t>(word >> 32)};
 }
@@ -60,7 +62,9 @@ void start_clock(uint64_t tsc, Rate rate) {
     publish({tsc, 0, Scale::of(rate)});
 }
 
-Rate current_rate() { return rate_in_force; }
+Rate current_rate() {
+    return rate_in_force;
+}
 
 }  // namespace hv::time
 
@@ -72,6 +76,8 @@ Nanoseconds now() {
     return static_cast<Nanoseconds>(line.at(time::read_tsc()));
 }
 
-uint64_t tsc_khz() { return time::current_rate().hz() / 1000; }
+uint64_t tsc_khz() {
+    return time::current_rate().hz() / 1000;
+}
 
 }  // namespace hv::arch

@@ -19,7 +19,9 @@ volatile uint32_t* hpet;
 
 // The lower half only: reading both halves of the counter is not atomic everywhere, and what
 // wraps is told from the TSC.
-uint64_t read_hpet() { return hpet[kHpetCounter]; }
+uint64_t read_hpet() {
+    return hpet[kHpetCounter];
+}
 
 bool find_hpet(PlatformTimer& timer) {
     const uint64_t address = acpi::info().hpet_address;
@@ -36,7 +38,9 @@ bool find_hpet(PlatformTimer& timer) {
 // --- the ACPI power management timer (ACPI 4.8.3.3): 3.579545 MHz, by definition ---
 
 uint16_t pm_port;
-uint64_t read_pm_timer() { return arch::in32(pm_port); }
+uint64_t read_pm_timer() {
+    return arch::in32(pm_port);
+}
 
 bool find_pm_timer(PlatformTimer& timer) {
     pm_port = acpi::info().pm_timer_port;

@@ -6,7 +6,9 @@ namespace {
 constexpr uint8_t kBinary = 1 << 2, k24Hours = 1 << 1;  // status register B
 constexpr uint8_t kAfternoon = 1 << 7;                  // of the hours, in 12-hour form
 
-unsigned from_bcd(uint8_t value) { return (value >> 4) * 10u + (value & 0xf); }
+unsigned from_bcd(uint8_t value) {
+    return (value >> 4) * 10u + (value & 0xf);
+}
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March, so that the
 /// leap day is the last of its year.

@@ -64,7 +64,9 @@ bool constant_rate() {
 
 }  // namespace
 
-void compare_tsc_as_newcomer(CpuId) { compare(Side::kNewcomer); }
+void compare_tsc_as_newcomer(CpuId) {
+    compare(Side::kNewcomer);
+}
 
 void compare_tsc_with(CpuId newcomer) {
     compare(Side::kWaiting);

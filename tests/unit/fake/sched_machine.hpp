@@ -124,13 +124,25 @@ inline void boot_machine(unsigned cpus, std::string_view policy = "credit") {
 
 namespace arch {
 
-CpuId this_cpu() { return machine.this_cpu; }
-Vcpu& current() { return *machine.cpus[machine.this_cpu].current; }
-bool is_idle(const Vcpu& vcpu) { return vcpu.domain->id == DomId{DOMID_IDLE}; }
-CpuMask online_cpus() { return CpuMask::first_n(machine.cpu_count); }
-void kick_cpu(CpuId cpu) { ++machine.cpus[cpu].kicks; }
+CpuId this_cpu() {
+    return machine.this_cpu;
+}
+Vcpu& current() {
+    return *machine.cpus[machine.this_cpu].current;
+}
+bool is_idle(const Vcpu& vcpu) {
+    return vcpu.domain->id == DomId{DOMID_IDLE};
+}
+CpuMask online_cpus() {
+    return CpuMask::first_n(machine.cpu_count);
+}
+void kick_cpu(CpuId cpu) {
+    ++machine.cpus[cpu].kicks;
+}
 void poll_interrupts() {}
-Nanoseconds now() { return machine.now; }
+Nanoseconds now() {
+    return machine.now;
+}
 void program_timer(Nanoseconds deadline) {
     machine.cpus[machine.this_cpu].timer = deadline;
     ++machine.cpus[machine.this_cpu].programmed;
@@ -163,11 +175,21 @@ void send_virq(Vcpu& vcpu, uint32_t virq) {
     machine.virqs.emplace_back(&vcpu, virq);
     if (vcpu.pause_flags.load() & pause::kBlocked) sched::wake(vcpu);
 }
-bool has_pending(const Vcpu& vcpu) { return machine.pending_for == &vcpu; }
-bool port_valid(Domain&, Port port) { return port.raw() < 64; }
-bool port_pending(Domain&, Port port) { return port.raw() == machine.pending_port; }
-void begin_poll(Vcpu& vcpu, uint32_t port) { vcpu.poll_port.store(port); }
-void clear_poll(Vcpu& vcpu) { vcpu.poll_port.store(0); }
+bool has_pending(const Vcpu& vcpu) {
+    return machine.pending_for == &vcpu;
+}
+bool port_valid(Domain&, Port port) {
+    return port.raw() < 64;
+}
+bool port_pending(Domain&, Port port) {
+    return port.raw() == machine.pending_port;
+}
+void begin_poll(Vcpu& vcpu, uint32_t port) {
+    vcpu.poll_port.store(port);
+}
+void clear_poll(Vcpu& vcpu) {
+    vcpu.poll_port.store(0);
+}
 }  // namespace event
 
 namespace heap {
@@ -186,10 +208,14 @@ void release(void* object) {
 }  // namespace heap
 
 namespace boot {
-const Options& options() { return machine.options; }
+const Options& options() {
+    return machine.options;
+}
 }  // namespace boot
 
-bool log_enabled(LogLevel, bool) { return true; }
+bool log_enabled(LogLevel, bool) {
+    return true;
+}
 void log_args(LogLevel, bool, std::string_view format, const FormatArg* args, size_t count) {
     std::string line;
     format_args([](void* to, std::string_view piece) { *static_cast<std::string*>(to) += piece; },

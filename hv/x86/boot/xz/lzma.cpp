@@ -5,7 +5,6 @@
 // less than kReadAhead, and the check once a symbol in decode_chunk() suffices.
 #include "hv/x86/boot/xz/lzma.hpp"
 
-
 namespace hv::boot::xz {
 namespace {
 

@@ -7,8 +7,8 @@
 #include <cstdint>
 
 #include "base/result.hpp"
-#include "hv/x86/boot/xz/range_decoder.hpp"
 #include "hv/limits.hpp"
+#include "hv/x86/boot/xz/range_decoder.hpp"
 
 namespace hv::boot::xz {
 

@@ -8,7 +8,6 @@
 //              C0 + lc/lp/pb   E0 + dictionary
 #include "hv/x86/boot/xz/lzma2.hpp"
 
-
 namespace hv::boot::xz {
 namespace {
 

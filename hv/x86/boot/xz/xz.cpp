@@ -3,12 +3,12 @@
 //                  index = 00, number of blocks, two sizes of each, padding, CRC32
 #include "hv/x86/boot/xz/xz.hpp"
 
+#include "hv/console/log.hpp"
+#include "hv/memory/heap.hpp"
 #include "hv/x86/boot/reader.hpp"
 #include "hv/x86/boot/xz/crc32.hpp"
 #include "hv/x86/boot/xz/lzma2.hpp"
 #include "hv/x86/boot/xz/x86_filter.hpp"
-#include "hv/console/log.hpp"
-#include "hv/memory/heap.hpp"
 
 namespace hv::boot {
 namespace {
@@ -191,7 +191,8 @@ class Stream {
         const uint32_t backward = TRY(load<uint32_t>(bytes, 4));
         if ((uint64_t{backward} + 1) * 4 != index_size) return Errno::kEINVAL;
         if (__builtin_memcmp(&bytes[8], &packed_[6], 2) != 0) return Errno::kEINVAL;
-        if (__builtin_memcmp(&bytes[10], kFooterMagic, sizeof kFooterMagic) != 0) return Errno::kEINVAL;
+        if (__builtin_memcmp(&bytes[10], kFooterMagic, sizeof kFooterMagic) != 0)
+            return Errno::kEINVAL;
         return {};
     }
 
