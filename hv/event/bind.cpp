@@ -77,7 +77,6 @@ Result<Port> bind_ipi(Domain& domain, uint32_t vcpu_id) {
 
 Result<Port> bind_pirq(Domain& domain, Pirq pirq, bool will_share) {
     if (pirq.raw() >= kMaxBoundPirqs) return Errno::kEINVAL;
-    if (!domain.is_hardware) return Errno::kEPERM;  // nobody else has interrupts of the machine
     auto index = static_cast<uint32_t>(base::index_nospec(pirq.raw(), kMaxBoundPirqs));
     Vcpu* vcpu = TRY(named_vcpu(domain, 0));
     EventChannels& channels = *domain.events;

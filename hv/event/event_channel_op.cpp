@@ -78,6 +78,8 @@ Result<> op_bind_ipi(GuestAddress address) {
 Result<> op_bind_pirq(GuestAddress address) {
     GuestInOut<evtchn_bind_pirq> arg(address.raw());
     auto op = TRY(arg.load());
+    if (op.pirq >= event::kMaxBoundPirqs) return Errno::kEINVAL;
+    TRY(policy::check(policy::Op::kPhysdev, self()));
     bool will_share = op.flags & BIND_PIRQ__WILL_SHARE;
     Port port = TRY(event::bind_pirq(self(), Pirq{op.pirq}, will_share));
     return hand_out(self(), arg, op, &evtchn_bind_pirq::port, port);

@@ -32,7 +32,7 @@ int state_after_running(const Vcpu& vcpu) {
 
 /// Asks the policy, and other CPUs if it wants to know what waits there. Under the queue's lock,
 /// which is dropped meanwhile.
-Choice choose(RunQueue& queue, Vcpu& prev) {
+Choice choose(RunQueue& queue, Vcpu& prev) XEN_TSA(requires_capability(queue.lock)) {
     const auto ask = [&](bool may_look) {
         Unit* unit = &prev == queue.idle ? nullptr : unit_of(prev);
         const bool may_stay = unit && prev.runnable() && !should_leave(prev, queue.cpu);

@@ -13,9 +13,9 @@ namespace hv {
 class TimerQueue {
   public:
     /// The queue of `timer`, locked. It may move until its queue's lock is held.
-    static TimerQueue& lock_of(const Timer& timer);
-
-    void unlock() { lock_.unlock(); }
+    // The lock is handed from one to the other, which the analysis cannot follow.
+    static TimerQueue& lock_of(const Timer& timer) XEN_TSA(no_thread_safety_analysis);
+    void unlock() XEN_TSA(no_thread_safety_analysis) { lock_.unlock(); }
 
     void insert(Timer& timer, CpuId cpu) {
         timer.state_.store(Timer::State::kQueued, std::memory_order_relaxed);

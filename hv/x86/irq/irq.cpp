@@ -110,7 +110,8 @@ void init() {
     ioapic::init();
     const uint32_t pins = ioapic::gsi_count();
     const uint32_t count = pins < kIsaLines ? kIsaLines : pins;
-    g_lines = static_cast<Irq**>(heap::allocate(count * sizeof(Irq*)));
+    g_lines = static_cast<Irq**>(
+        heap::allocate(count * sizeof(Irq*)));  // NOLINT(bugprone-sizeof-expression): pointers
     if (!g_lines) panic("no memory for {} interrupt lines", count);
     for (uint32_t i = 0; i < count; ++i) {
         g_lines[i] = heap::create<Irq>();
