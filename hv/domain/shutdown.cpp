@@ -49,7 +49,7 @@ void Domain::shutdown(uint8_t reason) {
     {
         LockGuard guard(life_lock);
         if (is_shutting_down || dying.load() != Dying::kAlive) return;
-        if (reason == SHUTDOWN_crash && arch::current().domain == this) arch::log_guest_state();
+        if (reason == SHUTDOWN_crash) arch::log_guest_state(*this);
         if (is_hardware) machine_follows(reason);
         is_shutting_down = true;
         shutdown_code = reason;

@@ -227,6 +227,7 @@ TEST(Clock, RegisteredAreaOutOfReachIsTriedAgain) {
     Domain domain;
     auto vcpu = std::make_unique<Vcpu>(domain, VcpuId{0});
     fake_current = vcpu.get();
+    time::start_clock(fake_tsc, time::Rate::of(1'000'000'000, 2'893'202'000));
     vcpu->time_guest = 16;
     arch::update_vcpu_time(*vcpu);
     EXPECT_TRUE(vcpu->dirty_runstate);

@@ -9,6 +9,7 @@
 
 namespace hv {
 
+struct Domain;
 struct Vcpu;
 
 namespace arch {
@@ -62,8 +63,8 @@ CpuMask cpus_not_flushed_since(const CpuMask& cpus, uint32_t stamp);
 void flush_cache();
 void flush_caches(const CpuMask& cpus);
 
-/// Logs the registers and the top of the stack of the guest that is current (it is dying).
-void log_guest_state();
+/// Logs the registers and the top of the stack of `dying`'s vCPU, if one is current.
+void log_guest_state(const Domain& dying);
 
 [[noreturn]] void machine_restart();
 [[noreturn]] void machine_halt();

@@ -7,9 +7,9 @@
 
 namespace hv::arch {
 
-void log_guest_state() {
+void log_guest_state(const Domain& dying) {
     const Vcpu& v = current();
-    if (is_idle(v)) return;
+    if (v.domain != &dying) return;
     const Registers& r = cpu::guest_registers();
     const bool kernel = v.arch.pv.kernel_mode;
     log(LogLevel::kError, "d{}v{} in its {}: rip {:x}:{:x} rsp {:x}:{:x} flags {:x} cr2 {:x}",
