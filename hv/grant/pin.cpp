@@ -70,10 +70,12 @@ Status mark_v2(GrantTable& table, uint32_t ref, DomId user, Access access, Purpo
 
 /// What a version 2 entry names, read once, now that it is marked; `seen` is what was checked.
 Gfn read_target_v2(grant_entry_v2& shared, Header seen, ActiveEntry& entry) {
-    if (seen.flags() & GTF_sub_page) {
+    entry.is_sub_page = seen.flags() & GTF_sub_page;
+    entry.start = 0;
+    entry.length = kPageSize;
+    if (entry.is_sub_page) {
         entry.start = std::atomic_ref<uint16_t>(shared.sub_page.page_off).load();
         entry.length = std::atomic_ref<uint16_t>(shared.sub_page.length).load();
-        entry.is_sub_page = true;
     }
     return Gfn{std::atomic_ref<uint64_t>(shared.full_page.frame).load()};
 }
@@ -83,29 +85,31 @@ constexpr uint16_t& uses(ActiveEntry& entry, Access access) {
 }
 constexpr uint16_t kMaxUses = 0xffff;
 
-/// Checks and marks the entry, and on its first use notes what it names.
+/// Checks and marks the entry, and on its first use notes what it names. An entry that nobody
+/// uses yet may be written before that is certain.
 inline Status begin_use(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose,
                         ActiveEntry& entry, bool first) {
     Gfn frame;
-    ActiveEntry found{.user = user.raw(), .start = 0, .length = kPageSize, .is_sub_page = false};
     if (table.version == 1) [[likely]] {
         grant_entry_v1& shared = table.entry_v1(ref);
         const Status status = mark_v1(shared, user, access, purpose);
-        if (status != GNTST_okay) return status;
+        if (status != GNTST_okay || !first) return status;
         frame = Gfn{std::atomic_ref<uint32_t>(shared.frame).load()};
+        entry.start = 0;
+        entry.length = kPageSize;
+        entry.is_sub_page = false;
     } else {
         Header seen{};
         const Status status = mark_v2(table, ref, user, access, purpose, seen);
-        if (status != GNTST_okay) return status;
-        frame = read_target_v2(table.entry_v2(ref), seen, found);
+        if (status != GNTST_okay || !first) return status;
+        frame = read_target_v2(table.entry_v2(ref), seen, entry);
     }
-    if (!first) return GNTST_okay;  // more marks for the same frame
+    entry.user = user.raw();
     auto mfn = arch::guest_frame_to_mfn(table.domain, frame);
     if (!mfn) {
         clear_marks(table, ref);
         return GNTST_bad_page;
     }
-    entry = found;
     entry.frame = *mfn;
     return GNTST_okay;
 }
