@@ -1,5 +1,4 @@
-// The less frequent ways to open an end: another domain's grant for the first time in a batch, and
-// a grant that leads on to a third domain's.
+// The longer ways to open an end: another domain's grant, and one that leads on to a third's.
 #include "hv/grant/copy_end.hpp"
 
 #include "hv/policy/policy.hpp"
@@ -7,20 +6,20 @@
 namespace hv::grant {
 
 template <Access kAccess>
-Status CopyEnd<kAccess>::find_other(domid_t domid) {
-    domain_ = nullptr;
-    auto found = Domain::find(DomId{domid});
-    if (!found) return GNTST_bad_domain;
-    if (!policy::check(policy::Op::kSendTo, caller_, found->get())) return GNTST_permission_denied;
-    held_ = std::move(*found);
-    domain_ = held_.get();
-    domid_ = domid;
-    return GNTST_okay;
+Status CopyEnd<kAccess>::open_grant_of(domid_t domid) {
+    if (!granter_ || granter_->id != DomId{domid}) {
+        auto found = Domain::find(DomId{domid});
+        if (!found) return GNTST_bad_domain;
+        if (!policy::check(policy::Op::kSendTo, caller_, found->get()))
+            return GNTST_permission_denied;
+        granter_ = std::move(*found);
+    }
+    return open_grant(*granter_);
 }
 
 template <Access kAccess>
 Status CopyEnd<kAccess>::open_transitive() {
-    GrantTable& table = *domain_->grants;
+    GrantTable& table = *table_;
     const auto ref = static_cast<uint32_t>(name_);
     Via via;
     {
@@ -47,7 +46,7 @@ Status CopyEnd<kAccess>::follow(const Via& via) {
     GrantTable& table = *via_domain_->grants;
     LockGuard guard(table.lock);
     // Only one step: a transitive entry there is none that permits access.
-    return pin(table, via.ref, domain_->id, kAccess, Purpose::kCopy, pin_);
+    return pin(table, via.ref, table_->domain.id, kAccess, Purpose::kCopy, pin_);
 }
 
 template <Access kAccess>

@@ -139,7 +139,7 @@ Status pin(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose p
         return status;
     }
     uses(entry, access) += 1;
-    pin = {page, entry.frame, entry.start, entry.length};
+    pin = {page, entry.frame, entry.start, uint32_t{entry.start} + entry.length};
     return GNTST_okay;
 }
 

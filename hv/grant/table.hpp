@@ -63,8 +63,8 @@ enum class Purpose : uint8_t {
 struct Pin {
     PageInfo* page = nullptr;  ///< holds a general reference, and for writing a writable type
     Mfn frame;
-    uint16_t start = 0;
-    uint16_t length = kPageSize;
+    uint32_t start;  ///< bytes [start, end) of the frame may be accessed
+    uint32_t end;
 };
 
 }  // namespace grant
