@@ -47,6 +47,7 @@ def build() -> None:
     debs = apt.download_closure(PACKAGES)
     _as_root([sys.executable, "-B", "-m", "xenolith.demo_disk", str(guests / "demo/disk.img"), *map(str, debs)])
     shutil.copyfile(kernel.image(), guests / "demo/vmlinuz")
+    (guests / "demo/vmlinux").write_bytes(kernel.unpacked())
     _initrd().write(guests / "demo/initrd.img")
     make_file_system(paths.DATA_DISK, guests, DATA_SIZE, "xenolith")
     shutil.rmtree(work, ignore_errors=True)

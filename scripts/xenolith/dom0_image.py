@@ -15,8 +15,8 @@ from .elf import Libraries
 from .errors import Failure
 from .stamps import Stamp, digest
 
-PACKAGES = """xen-utils-4.17 xenstore-utils xen-utils-common busybox-static bash coreutils
-    util-linux mount bsdutils iproute2 bridge-utils e2fsprogs ncurses-base""".split()
+PACKAGES = """xen-utils-4.17 xenstore-utils xen-utils-common busybox-static bash-static coreutils
+    util-linux mount iproute2 bridge-utils e2fsprogs ncurses-base""".split()
 HYPERVISOR_PACKAGE = "xen-hypervisor-4.17-amd64"
 
 # Loaded in this order (their dependencies before them) by scripts/dom0/init.
@@ -25,11 +25,14 @@ MODULES = """xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs xen-blkback xe
 # At hand for modprobe.
 MORE_MODULES = "nvme e1000e xen-blkfront xen-netfront br_netfilter".split()
 
-# Real ones where libxl's hot-plug scripts or tests need more than busybox's applets.
-PROGRAMS = """bin/bash bin/dd bin/stat usr/bin/stat usr/bin/sha256sum usr/bin/timeout
-    usr/bin/flock usr/bin/logger usr/bin/setsid sbin/losetup sbin/ip sbin/bridge sbin/brctl
+# bash is the static one: a hot-plug script starts it dozens of times, and the dynamic one spends most
+# of its start in the dynamic linker, which on an emulated CPU comes near libxl's limit of 40 s.
+# Real ones where hot-plug scripts or tests need more than busybox has. Its logger and stat do, and
+# start in a third of the time (the real logger brings libsystemd with it).
+PROGRAMS = """bin/bash-static bin/dd usr/bin/sha256sum usr/bin/timeout
+    usr/bin/flock usr/bin/setsid sbin/losetup sbin/ip sbin/bridge sbin/brctl
     sbin/mkfs.ext4 sbin/e2fsck sbin/dumpe2fs""".split()
-SAME_AS = {"sbin/fsck.ext4": "e2fsck", "sbin/mke2fs": "mkfs.ext4"}
+SAME_AS = {"sbin/fsck.ext4": "e2fsck", "sbin/mke2fs": "mkfs.ext4", "bin/bash": "bash-static"}
 TREES = ["usr/lib/xen-4.17/bin", "usr/lib/xen-common", "etc/xen"]
 TERMINALS = "ansi dumb linux screen vt100 vt102 vt220 xterm xterm-256color tmux tmux-256color".split()
 # Tools for HVM guests and the debugger: too large for what they are good for here.
