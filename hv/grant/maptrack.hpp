@@ -6,6 +6,7 @@
 // twice, and finished when its references are dropped. Only taking and giving back handles locks.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -48,6 +49,13 @@ class Maptrack {
         const uint32_t handle = free_;
         free_ = at(handle).ref;
         return handle;
+    }
+    /// Makes the entries of the first `frames` frames (at most `max_frames`) ahead of need. kENOMEM.
+    Result<> prepare(uint32_t frames, uint32_t max_frames) {
+        LockGuard guard(lock_);
+        while (limit_.load(std::memory_order_relaxed) < std::min(frames, max_frames) * kPerFrame)
+            TRY(add_frame(max_frames));
+        return {};
     }
     /// Gives back a handle that was reserved and not published.
     void abandon(uint32_t handle) {

@@ -74,6 +74,10 @@ namespace {
 
 constexpr Limits kHardLimits = {64, 1024, 2};
 
+/// 4,096 mappings: three busy guests' disks and NICs. Domain 0 maps for everybody and never gives
+/// these frames back, so made at once they are not taken for what a guest has left behind.
+constexpr uint32_t kDom0MaptrackFrames = 16;
+
 /// A number below 0 in the ABI's field asks for the hypervisor's own limit.
 Result<uint32_t> bounded(uint32_t value, uint32_t limit) {
     if (static_cast<int32_t>(value) < 0) return limit;
@@ -101,6 +105,8 @@ Result<> init_domain(Domain& domain, const Limits& limits) {
     table->active_pages =
         TRY(heap::OwnedArray<ActiveEntry*>::create(bounds.max_frames * kActivePagesPerFrame));
     TRY(table->grow(1));
+    if (domain.is_hardware)
+        TRY(table->maptrack.prepare(kDom0MaptrackFrames, bounds.max_maptrack_frames));
     domain.grants = table.release();
     return {};
 }

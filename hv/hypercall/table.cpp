@@ -44,6 +44,7 @@ struct Table {
         handler[__HYPERVISOR_domctl] = do_domctl;
         handler[__HYPERVISOR_nmi_op] = do_nmi_op;
         handler[__HYPERVISOR_kexec_op] = do_kexec_op;
+        handler[__HYPERVISOR_arch_0] = do_mca;
     }
 };
 

@@ -139,6 +139,8 @@ def _configure(root: Path) -> None:
     """What maintainer scripts would have done and the guest needs."""
     for name, master in (("passwd", "passwd.master"), ("group", "group.master")):
         shutil.copyfile(root / "usr/share/base-passwd" / master, root / "etc" / name)
+    for d in ("media", "mnt", "opt", "srv"):
+        (root / d).mkdir(exist_ok=True)
     passwd = root / "etc/passwd"
     passwd.write_text(passwd.read_text().replace("root:*:", "root::", 1))
     for link, target in (("usr/bin/awk", "mawk"), ("usr/bin/nc", "nc.openbsd"), ("usr/bin/pager", "less"),

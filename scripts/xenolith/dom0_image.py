@@ -15,7 +15,7 @@ from .elf import Libraries
 from .errors import Failure
 from .stamps import Stamp, digest
 
-PACKAGES = """xen-utils-4.17 xenstore-utils xen-utils-common busybox-static bash-static coreutils
+PACKAGES = """xen-utils-4.17 xenstore-utils xen-utils-common busybox-static bash-static coreutils bsdutils
     util-linux mount iproute2 bridge-utils e2fsprogs ncurses-base""".split()
 HYPERVISOR_PACKAGE = "xen-hypervisor-4.17-amd64"
 
@@ -30,7 +30,7 @@ MORE_MODULES = "nvme e1000e xen-blkfront xen-netfront br_netfilter".split()
 # Real ones where hot-plug scripts or tests need more than busybox has. Its logger and stat do, and
 # start in a third of the time (the real logger brings libsystemd with it).
 PROGRAMS = """bin/bash-static bin/dd usr/bin/sha256sum usr/bin/timeout
-    usr/bin/flock usr/bin/setsid sbin/losetup sbin/ip sbin/bridge sbin/brctl
+    usr/bin/flock usr/bin/script usr/bin/setsid sbin/losetup sbin/ip sbin/bridge sbin/brctl
     sbin/mkfs.ext4 sbin/e2fsck sbin/dumpe2fs""".split()
 SAME_AS = {"sbin/fsck.ext4": "e2fsck", "sbin/mke2fs": "mkfs.ext4", "bin/bash": "bash-static"}
 TREES = ["usr/lib/xen-4.17/bin", "usr/lib/xen-common", "etc/xen"]

@@ -81,7 +81,11 @@ def _unit(_options, _image) -> dict[str, int]:
 
 def _guest(options, image) -> dict[str, int]:
     pattern = options.filter or (QUICK_GUESTS if options.quick else None)
-    return programs.run_counting(paths.ROOT / "tests/guest/run.py", _both(image, pattern))
+    counts = collections.Counter(programs.run_counting(paths.ROOT / "tests/guest/run.py", _both(image, pattern)))
+    if not options.quick and not options.filter:
+        # Deliberate faults: whether they still fit the source, and with --long whether tests notice them.
+        counts.update(programs.run_counting(paths.ROOT / "tests/guest/faults.py", [] if options.long else ["--check"]))
+    return counts
 
 
 def _system(options, image) -> dict[str, int]:

@@ -148,6 +148,7 @@ TEST(Dom0Size, AsTheBootLineSays) {
     o.dom0_mem = {.given = true, .bytes = 512 * kMiB};
     EXPECT_EQ(dom0_size(o, gib).pages, 512 * mib);
     EXPECT_EQ(dom0_size(o, 256 * mib).pages, 256 * mib);  // as much as there is
+    EXPECT_EQ(dom0_size(o, 256 * mib).asked, 512 * mib);  // which the builder refuses
     o.dom0_mem_min = {.given = true, .bytes = 768 * kMiB};
     EXPECT_EQ(dom0_size(o, gib).pages, 768 * mib);
     o.dom0_mem_max = {.given = true, .bytes = 600 * kMiB};  // max overrides min

@@ -47,8 +47,6 @@ Outcome setup_gsi(Domain& caller, GuestAddress argument) {
     const auto op = TRY(GuestIn<physdev_setup_gsi>(argument.raw()).load());
     if (op.gsi < 0 || static_cast<uint32_t>(op.gsi) >= line_count()) return Errno::kEINVAL;
     TRY(policy::check(policy::Op::kPhysdev, caller));
-    // The SCI is set up from the MADT; Xen says so by returning its number, and Linux knows.
-    if (op.gsi == acpi::info().sci) return Outcome(op.gsi);
     Irq* line = line_of(static_cast<uint32_t>(op.gsi));
     const Result<> set = configure(*line, op.triggering != 0, op.polarity != 0);
     if (!set && set.error() == Errno::kENODEV) return Errno::kEINVAL;

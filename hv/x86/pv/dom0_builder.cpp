@@ -67,6 +67,16 @@ Result<Dom0Layout> plan(const KernelImage& image, uint64_t pages, const BootModu
     return layout;
 }
 
+/// Xen does not start either when it cannot give what the boot line asks for.
+Result<> satisfiable(const Dom0Size& size) {
+    if (size.asked <= size.pages) return {};
+    log(LogLevel::kError,
+        "dom0_mem= asks for {} MiB of memory, but only {} MiB are free; lower dom0_mem=, or give "
+        "the machine more memory",
+        mib(size.asked), mib(size.pages));
+    return Errno::kENOMEM;
+}
+
 Result<DomainRef> create_domain(unsigned vcpus, uint64_t max_pages) {
     DomainConfig config;
     config.max_vcpus = vcpus;
@@ -137,6 +147,7 @@ Result<DomainRef> build_dom0(const BootModule& kernel_file, const BootModule& in
     if (!kernel.uses_module()) give_back(kernel_file);
 
     const Dom0Size size = dom0_size(options, available_pages(kernel, kernel_file, initrd));
+    TRY(satisfiable(size));
     const Dom0Layout layout = TRY(plan(kernel.image(), size.pages, initrd));
     const auto cpus = static_cast<unsigned>(arch::online_cpus().count());
     const unsigned vcpus = dom0_vcpus(options, cpus);

@@ -28,8 +28,8 @@ Dom0Size dom0_size(const boot::Options& options, uint64_t available) {
         max_pages = std::min(max_pages, pages_of_option(options.dom0_mem_max, available));
     if (options.dom0_mem_min.given)
         pages = std::max(pages, pages_of_option(options.dom0_mem_min, available));
-    pages = std::min({pages, max_pages, available});
-    return {pages, max_pages};
+    pages = std::min(pages, max_pages);
+    return {std::min(pages, available), max_pages, pages};
 }
 
 uint64_t hypervisor_reserve(uint64_t free) {

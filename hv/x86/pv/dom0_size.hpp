@@ -10,6 +10,7 @@ namespace hv::pv {
 struct Dom0Size {
     uint64_t pages;      ///< to start with
     uint64_t max_pages;  ///< it may balloon up to this
+    uint64_t asked;      ///< more than `pages`: the machine does not have what the boot line wants
 };
 
 /// How much `dom0_mem=` asks for when `available` pages could be given, as Xen reads it

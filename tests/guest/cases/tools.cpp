@@ -249,6 +249,41 @@ TEST(platform_cpuinfo, "XENPF get_cpuinfo, firmware_info; another interface vers
     CHECK_EQ(platform_op(&op), -kENOSYS);
 }
 
+TEST(machine_check_cpus, "mca: XEN_MC_physcpuinfo, and no record to fetch; bad calls refused", "") {
+    xen_mc_t op = {};
+    op.cmd = XEN_MC_physcpuinfo;
+    op.interface_version = XEN_MCA_INTERFACE_VERSION;
+    CHECK_EQ(machine_check_op(&op), 0);
+    CHECK_EQ(op.u.mc_physcpuinfo.ncpus, 1);
+    static xen_mc_logical_cpu_t cpus[2];
+    cpus[1].mc_ncores = 77;
+    op.u.mc_physcpuinfo.ncpus = 2;
+    set_xen_guest_handle(op.u.mc_physcpuinfo.info, cpus);
+    CHECK_EQ(machine_check_op(&op), 0);
+    CHECK_EQ(op.u.mc_physcpuinfo.ncpus, 1);
+    uint32_t a = 1, b, c = 0, d;
+    asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    CHECK_EQ(cpus[0].mc_step, a & 0xf);
+    CHECK_EQ(cpus[0].mc_apicid, b >> 24);
+    CHECK_EQ(cpus[1].mc_ncores, 77);
+    op.u.mc_physcpuinfo.ncpus = 0;
+    CHECK_EQ(machine_check_op(&op), -kEINVAL);
+
+    static mc_info_t record;
+    op.cmd = XEN_MC_fetch;
+    op.u.mc_fetch.flags = XEN_MC_NONURGENT;
+    set_xen_guest_handle(op.u.mc_fetch.data, &record);
+    CHECK_EQ(machine_check_op(&op), 0);
+    CHECK_EQ(op.u.mc_fetch.flags, XEN_MC_NODATA);
+    op.u.mc_fetch.flags = XEN_MC_NONURGENT | XEN_MC_URGENT;
+    CHECK_EQ(machine_check_op(&op), -kEINVAL);
+    op.cmd = 99;
+    CHECK_EQ(machine_check_op(&op), -kEINVAL);
+    op.interface_version = 1;
+    CHECK_EQ(machine_check_op(&op), -kEACCES);
+    CHECK_EQ(machine_check_op(reinterpret_cast<xen_mc_t*>(0x1000)), -kEFAULT);
+}
+
 TEST(platform_settime, "XENPF_settime64: the wall clock in shared_info moves", "") {
     const uint32_t version = shared_info().wc_version;
     xen_platform_op_t op = {};

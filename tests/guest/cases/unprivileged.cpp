@@ -30,6 +30,7 @@ TEST(policy_control_calls, "domctl, sysctl, platform_op, kexec_op of an unprivil
     platform->interface_version = XENPF_INTERFACE_VERSION;
     CHECK_EQ(child.call(__HYPERVISOR_platform_op, Child::scratch(0)), -kEPERM);
     CHECK_EQ(child.call(__HYPERVISOR_kexec_op, 0, Child::scratch(0)), -kEPERM);
+    CHECK_EQ(child.call(__HYPERVISOR_mca, Child::scratch(0)), -kEPERM);
     child.destroy();
 }
 

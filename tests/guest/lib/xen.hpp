@@ -13,6 +13,7 @@
 #define __XEN_TOOLS__ 1
 #include <xen/xen.h>
 
+#include <xen/arch-x86/xen-mca.h>
 #include <xen/callback.h>
 #include <xen/domctl.h>
 #include <xen/event_channel.h>
@@ -125,6 +126,9 @@ inline long domctl(xen_domctl_t* op) {
 }
 inline long sysctl(xen_sysctl_t* op) {
     return hypercall(__HYPERVISOR_sysctl, addr(op));
+}
+inline long machine_check_op(xen_mc_t* op) {
+    return hypercall(__HYPERVISOR_mca, addr(op));
 }
 inline long platform_op(xen_platform_op_t* op) {
     return hypercall(__HYPERVISOR_platform_op, addr(op));
