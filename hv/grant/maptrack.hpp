@@ -50,7 +50,8 @@ class Maptrack {
         free_ = at(handle).ref;
         return handle;
     }
-    /// Makes the entries of the first `frames` frames (at most `max_frames`) ahead of need. kENOMEM.
+    /// Makes the entries of the first `frames` frames (at most `max_frames`) ahead of need.
+    /// kENOMEM.
     Result<> prepare(uint32_t frames, uint32_t max_frames) {
         LockGuard guard(lock_);
         while (limit_.load(std::memory_order_relaxed) < std::min(frames, max_frames) * kPerFrame)
