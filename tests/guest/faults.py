@@ -64,7 +64,7 @@ def build(jobs: int) -> str:
 
 def verdicts(names: list[str]) -> dict[str, bool]:
     """Which of the named behaviours pass on the copy's image."""
-    argv = [HERE / "run.py", "--xenolith", COPY / "build/release/xenolith", "--only", "xenolith",
+    argv = [sys.executable, "-B", HERE / "run.py", "--xenolith", COPY / "build/release/xenolith", "--only", "xenolith",
             "--filter", "^(" + "|".join(names) + ")$"]
     text = subprocess.run(argv, capture_output=True, text=True).stdout
     passed = set(re.findall(r"^pass  guest (\w+)", text, re.M))

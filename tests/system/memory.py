@@ -30,10 +30,11 @@ def free_pages(host) -> int:
     return int(host.run("free-pages"))
 
 
-def comes_back_to(host, before: int) -> None:
-    """Freed pages are scrubbed and given back in the background: some time is allowed."""
+def comes_back_to(host, before: int, grown: int = 0) -> None:
+    """Freed pages are scrubbed and given back in the background: some time is allowed. `grown` is
+    how many pages the hypervisor may keep for itself."""
     try:
-        host.until("memory is back", lambda: free_pages(host) == before, 30)
+        host.until("memory is back", lambda: before - grown <= free_pages(host) <= before, 30)
     except Failed:
         now = free_pages(host)
         raise Failed(f"{before} pages were free before, {now} are now: {before - now} missing") from None
@@ -75,7 +76,9 @@ def destroy_during_disk_and_network_load_gives_every_page_back(host):
     host.guest("demo", "(while :; do dd if=/dev/zero of=/root/busy bs=64k count=400 conv=fsync; done) >/dev/null 2>&1 & "
                "ping -q -f -w 100 10.0.2.2 >/dev/null 2>&1 & sleep 1; echo started")
     host.run("sleep 2; xl destroy demo")
-    comes_back_to(host, before)
+    # What Domain 0 maps at a time is most under load. Xen's table of that grows and stays so;
+    # Xenolith has made Domain 0's at boot, and gives every page back.
+    comes_back_to(host, before, 0 if host.hypervisor.is_xenolith else 16)
 
 
 @suite.check
