@@ -29,7 +29,9 @@ BOOT_LINE = "console=com1 com1=115200,8n1 dom0_mem=128M guest_loglvl=all spec-ct
 BOOT_SECONDS = 60   # from QEMU's start to the first test
 TEST_SECONDS = 30   # for one test
 TAIL_LINES = 15     # of the console, shown for a boot that failed
-# Each hypervisor says it in its own words.
+# What must stand on the console for an option of --cmdline to count as tested. Here and below, each
+# hypervisor says it in its own words.
+SHOWS = {"xpti=true": r"page-table isolation: Domain 0 on, other domains on|XPTI .*Dom0 enabled, DomU enabled"}
 CRASHED = r"(?i)dom(ain )?\s?0 (crashed|has shut down \(crash\))"
 
 
@@ -114,7 +116,7 @@ def write_module(directory):
 class Machine:
     """One QEMU with one hypervisor and the test image as its Domain 0."""
 
-    def __init__(self, hypervisor, tests, images, scratch):
+    def __init__(self, hypervisor, tests, images, scratch, cmdline=""):
         first = tests[0]
         vcpus = first.options.get("vcpus", "1")
         linux = first.options.get("image") == "linux"
@@ -127,7 +129,7 @@ class Machine:
         if first.has("module"):
             initrd += f",{write_module(scratch)}"
         line = BOOT_LINE + (f" dom0_max_vcpus={vcpus}" if vcpus != "1" else "")
-        line = f"{line} {first.options.get('args', '')}".strip()
+        line = " ".join(f"{line} {first.options.get('args', '')} {cmdline}".split())
         self.argv = QEMU + ["-m", "512", "-cpu", first.options.get("cpu", CPU), "-kernel",
                             str(hypervisor), "-append", line, "-initrd", initrd]
         self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -174,14 +176,19 @@ def wait_for_ending(machine, test):
                    tail=machine.lines[-TAIL_LINES:])
 
 
-def boot_once(hypervisor, tests, images, scratch):
+def boot_once(hypervisor, tests, images, scratch, cmdline):
     """Boots, and returns {name: Outcome} up to the end of the run or the death of the machine."""
     outcomes = {}
     running, since, wait = None, time.monotonic(), BOOT_SECONDS
     by_name = {t.name: t for t in tests}
-    machine = Machine(hypervisor, tests, images, scratch)
+    machine = Machine(hypervisor, tests, images, scratch, cmdline)
+    unseen = [shown for option, shown in SHOWS.items() if option in cmdline.split()]
     try:
         while (line := machine.line(wait)) is not None:
+            unseen = [shown for shown in unseen if not re.search(shown, line)]
+            if unseen and line.startswith("TEST "):
+                reason = f"the console does not show {unseen[0]!r}"
+                return {t.name: Outcome("FAIL", reason, tail=machine.lines[-TAIL_LINES:]) for t in tests}
             if line.startswith("TESTS DONE"):
                 return outcomes
             if line.startswith("ENDING") and running and by_name[running].ending():
@@ -210,15 +217,15 @@ def boot_once(hypervisor, tests, images, scratch):
         machine.close()
 
 
-def boot_group(hypervisor, tests, images, scratch):
+def boot_group(hypervisor, tests, images, scratch, cmdline):
     outcomes = {}
     while left := [t for t in tests if t.name not in outcomes]:
-        outcomes.update(boot_once(hypervisor, left, images, scratch))
+        outcomes.update(boot_once(hypervisor, left, images, scratch, cmdline))
     return outcomes
 
 
-def judge(test, results):
-    """('pass' | 'FAIL' | 'skip', reason) from the outcomes by hypervisor."""
+def judge(test, results, isolated=False):
+    """('pass' | 'FAIL' | 'skip', reason) from the outcomes by hypervisor, with page-table isolation or not."""
     if test.has("skip"):
         return "skip", test.options["skip"]
     xenolith, stock = results.get("xenolith"), results.get("stock")
@@ -228,10 +235,11 @@ def judge(test, results):
         if xenolith is not None and xenolith.verdict == "PASS":
             return "FAIL", "it passes: take missing= away"
         return "skip", "missing: " + test.options["missing"]
-    if test.has("differs"):
+    differs = test.options.get("differs") or (isolated and test.options.get("differs-isolated"))
+    if differs:
         if xenolith is None:
-            return "skip", "only on Xenolith: " + test.options["differs"]
-        return ("pass" if xenolith.verdict == "PASS" else "FAIL"), test.options["differs"]
+            return "skip", "only on Xenolith: " + differs
+        return ("pass" if xenolith.verdict == "PASS" else "FAIL"), differs
     bad = [name for name, outcome in results.items() if outcome.verdict != "PASS"]
     reason = "; ".join(f"{name}: {results[name].detail}" for name in bad)
     if stock and stock.verdict != "PASS":
@@ -239,10 +247,11 @@ def judge(test, results):
     return ("FAIL" if bad else "pass"), reason
 
 
-def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, quick=False, out=print):
+def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, quick=False, cmdline="",
+        out=print):
     """Runs the tests whose name matches `pattern` on both images, or on the one that `only` names.
 
-    `quick` leaves out what needs a boot of its own. Returns the numbers (passed, failed, skipped);
+    `quick` leaves out what needs a boot of its own, `cmdline` is added to the boot line. Returns the numbers (passed, failed, skipped);
     one line a test goes to `out`."""
     images = find_images(images)
     tests = [t for t in load_tests(images) if not pattern or re.search(pattern, t.name)]
@@ -260,20 +269,21 @@ def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, quick=Fal
     lock = threading.Lock()
 
     def show(test):
-        verdict, reason = judge(test, results[test.name])
+        verdict, reason = judge(test, results[test.name], "xpti=true" in cmdline.split())
         counts[verdict] += 1
         outcomes = results[test.name]
         each = "  ".join(f"{n} {outcomes[n].verdict} {outcomes[n].seconds:5.2f} s"
                          for n in hypervisors if n in outcomes)
         notes = {o.detail for o in outcomes.values() if o.verdict == "PASS" and o.detail}
         comment = reason or "; ".join(sorted(notes))
-        out(f"{verdict}  guest {test.name:36} {each}" + (f"  -- {comment}" if comment else ""))
+        name = test.name + (f" [{cmdline.split()[0]}]" if cmdline else "")
+        out(f"{verdict}  guest {name:36} {each}" + (f"  -- {comment}" if comment else ""))
         for name, outcome in outcomes.items():
             for line in outcome.tail:
                 out(f"      {name}| {line}")
 
     def work(name, group):
-        outcomes = boot_group(hypervisors[name], group, images, scratch)
+        outcomes = boot_group(hypervisors[name], group, images, scratch, cmdline)
         with lock:
             for test in group:
                 results[test.name][name] = outcomes[test.name]
@@ -302,6 +312,7 @@ def main():
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--quick", action="store_true", help="only tests that share a boot")
     how.add_argument("--long", action="store_true", help="everything, as without it")
+    parser.add_argument("--cmdline", default="", metavar="OPTIONS", help="added to the boot line")
     parser.add_argument("--list", action="store_true", help="names and what each covers")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--images", help="folder of the built test images")
@@ -315,7 +326,7 @@ def main():
         if args.only in (None, name) and not getattr(args, name):
             parser.error(f"--{name} IMAGE is needed (or --only the other one)")
     passed, failed, skipped = run(args.xenolith, args.stock, args.images, args.only, args.filter,
-                                  args.jobs, args.quick,
+                                  args.jobs, args.quick, args.cmdline,
                                   lambda line: print(line, flush=True))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0

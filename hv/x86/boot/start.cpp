@@ -121,6 +121,19 @@ void start_cpu() {
     hv_switch_stack_and_call(*stack, start_on_own_stack);
 }
 
+void prepare_isolation() {
+    const auto setting = [](bool hardware_domain) {
+        return pv::isolation::wanted(hardware_domain) ? "on" : "off";
+    };
+    log(LogLevel::kInfo, "page-table isolation: Domain 0 {}, other domains {}", setting(true),
+        setting(false));
+    if (!pv::isolation::possible()) return;
+    arch::online_cpus().for_each([](size_t cpu) {
+        if (!pv::isolation::prepare_cpu(static_cast<CpuId>(cpu)).ok())
+            panic("no memory for page-table isolation; boot with xpti=false");
+    });
+}
+
 void start_on_own_stack() {
     cpu::init_this_cpu(0);
     arch::cpu_policy::init();
@@ -138,12 +151,7 @@ void start_on_own_stack() {
     cpu::cpu_info().current = &sched::idle_vcpu(0);
     console::start_input();
     start_other_cpus();
-    if (pv::isolation::possible()) {
-        arch::online_cpus().for_each([](size_t cpu) {
-            if (!pv::isolation::prepare_cpu(static_cast<CpuId>(cpu)).ok())
-                panic("no memory for page-table isolation; boot with xpti=false");
-        });
-    }
+    prepare_isolation();
     time::start_correction();
 
     if (!info.module_count)

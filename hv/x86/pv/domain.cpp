@@ -19,7 +19,7 @@
 namespace hv::arch {
 
 Result<> init_domain(Domain& domain, const DomainConfig& config) {
-    domain.arch.isolate_page_tables = pv::isolation::wanted(domain);
+    domain.arch.isolate_page_tables = pv::isolation::wanted(domain.is_hardware);
     // Before the first L4 table is checked, which is when it learns of the window.
     domain.arch.perdomain_l3 = TRY(memory::alloc_frames(0));
     TRY(cpu_policy::init_domain(domain));

@@ -60,15 +60,13 @@ bool processor_needs_it() {
 
 }  // namespace
 
-bool wanted(const Domain& domain) {
-    const int option = domain.is_hardware ? boot::options().xpti_dom0 : boot::options().xpti_domu;
+bool wanted(bool hardware_domain) {
+    const int option = hardware_domain ? boot::options().xpti_dom0 : boot::options().xpti_domu;
     return option < 0 ? processor_needs_it() : option != 0;
 }
 
 bool possible() {
-    const auto& o = boot::options();
-    return o.xpti_dom0 > 0 || o.xpti_domu > 0 ||
-           ((o.xpti_dom0 < 0 || o.xpti_domu < 0) && processor_needs_it());
+    return wanted(true) || wanted(false);
 }
 
 Result<> prepare_cpu(CpuId cpu) {

@@ -7,8 +7,9 @@
 
 namespace hv::pv::isolation {
 
-/// Whether a domain is to be isolated: the option, else what the processor needs.
-bool wanted(const Domain& domain);
+/// Whether the hardware domain, or any other, is to be isolated: the option, else what the
+/// processor needs.
+bool wanted(bool hardware_domain);
 
 /// Whether any domain may be.
 bool possible();

@@ -12,6 +12,7 @@
 //   skip=REASON       the emulator's defect: not run on either hypervisor
 //   missing=REASON    not built yet (docs/abi-coverage.md): has to fail on Xenolith until it is
 //   differs=REASON    a difference on purpose: only Xenolith has to pass
+//   differs-isolated=REASON  the same, when page tables are isolated (xpti=true)
 #pragma once
 
 #include "xen.hpp"
