@@ -44,6 +44,8 @@ def copy_sources() -> None:
     for path in sorted(wanted):
         source, target = ROOT / path, COPY / path
         data = source.read_bytes()
+        if source.name == "CMakeLists.txt":  # a fault may leave a parameter unused
+            data = data.replace(b"-Werror", b"")
         if not target.exists() or target.read_bytes() != data:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)

@@ -23,9 +23,11 @@ import memory  # noqa: E402
 import networks  # noqa: E402
 import quick  # noqa: E402
 import shares  # noqa: E402
+import sizes  # noqa: E402
 
 # Longest first, so that two at a time end together.
-FULL = [lifecycle.suite, memory.suite, networks.suite, disks.suite, devices.suite, shares.suite, bad_input.suite]
+FULL = [lifecycle.suite, memory.suite, networks.suite, disks.suite, devices.suite, sizes.large, shares.suite, sizes.small,
+        bad_input.suite]
 
 
 def main() -> int:

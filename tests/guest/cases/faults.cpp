@@ -83,6 +83,7 @@ TEST(fault_invalid_opcode, "#UD: ud2; the frame points at the instruction", "") 
         [] { asm volatile(".globl fault_invalid_opcode_rip\nfault_invalid_opcode_rip: ud2"); });
     CHECK(trap.is(kInvalidOpcode));
     CHECK_EQ(trap.frame.rip, addr(fault_invalid_opcode_rip));
+    CHECK(!trap.frame.from_user());  // the kernel sees itself in ring 0
 }
 
 TEST(fault_breakpoint, "#BP: int3 in the kernel; the frame points behind it", "") {

@@ -148,12 +148,18 @@ TEST(mmu_update_refuses_bad_contents, "validation: a page of nonsense does not b
      "") {
     const Window window = open_window();
     auto* table = alloc_page_as<uint64_t>();
-    table[0] = pte(mfn_of(alloc_page()), kDataFlags);
+    auto* data = alloc_page_as<uint64_t>();
+    table[0] = pte(mfn_of(data), kDataFlags);
     table[17] = pte(mfn_of(window.l1), kDataFlags);  // a writable table inside
     make_read_only(table);
     CHECK_EQ(write_entry(&window.l2[1], pte(mfn_of(table), kTableFlags)), -kEBUSY);
     CHECK_EQ(window.l2[1], 0);
-    // And what was counted on the way is given back: the page becomes writable.
+    // And what was counted on the way is given back: the frame in front of the bad entry has no
+    // writable mapping left but ours, and the page becomes writable.
+    make_read_only(data);
+    CHECK_EQ(write_entry(&window.l2[2], pte(mfn_of(data), kTableFlags)), 0);
+    CHECK_EQ(write_entry(&window.l2[2], 0), 0);
+    make_writable(data);
     make_writable(table);
     table[17] = 0;
     make_read_only(table);

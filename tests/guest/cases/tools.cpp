@@ -143,6 +143,9 @@ TEST(domain_foreign_map, "mmu_update with a foreign domain: its frames mapped, h
     // As one's own it is refused, with the owner's id it is not.
     CHECK(mmu_update(&update, 1) < 0);
     CHECK_EQ(mmu_update(&update, 1, nullptr, domain), 0);
+    // What concerns the caller's own view cannot be done in another's name.
+    mmuext_op_t flush = {.cmd = MMUEXT_TLB_FLUSH_LOCAL};
+    CHECK_EQ(mmuext_op(&flush, 1, nullptr, domain), -kEPERM);
     // A fresh page of a domain has been scrubbed.
     for (unsigned i = 0; i < 512; ++i) CHECK_EQ(window.at(0)[i], 0);
     *window.at(0) = 0x4040;

@@ -20,6 +20,12 @@ USER_CODE(user_write, "mov %rsi, (%rdi); syscall");
 USER_CODE(user_jump, "jmp *%rdi");
 USER_CODE(user_push, "push %rax; syscall");
 USER_CODE(user_cli, "cli");
+USER_CODE(user_clts, "clts");
+USER_CODE(user_read_cr0, "mov %cr0, %rax");
+USER_CODE(user_write_cr3, "mov %rax, %cr3");
+USER_CODE(user_read_dr7, "mov %dr7, %rax");
+USER_CODE(user_wbinvd, "wbinvd");
+USER_CODE(user_rdmsr, "mov $0xc0000080, %ecx\n rdmsr");
 USER_CODE(user_spin, "1: jmp 1b");
 extern "C" const unsigned char user_syscall_end[], user_int3_end[], user_int80_end[];
 
@@ -197,9 +203,12 @@ TEST(user_hypercall_is_syscall, "syscall in user mode never reaches the hypercal
 }
 
 TEST(user_privileged_refused, "privileged instructions in user mode: #GP, not emulated", "") {
-    const Trap trap = run_user(user_cli);
-    CHECK(trap.is(kGeneralProtection, 0));
-    CHECK(trap.frame.from_user());
+    for (const auto& code : {user_cli, user_clts, user_read_cr0, user_write_cr3, user_read_dr7,
+                             user_wbinvd, user_rdmsr}) {
+        const Trap trap = run_user(code);
+        CHECK(trap.is(kGeneralProtection, 0));
+        CHECK(trap.frame.from_user());
+    }
 }
 
 TEST(user_event_upcall, "an event interrupts user mode: event callback with the user's frame", "") {
