@@ -37,6 +37,8 @@ constexpr Row kRows[] = {
     {XENMEM_set_memory_map, false, memory_op::set_memory_map},
     {XENMEM_machine_memory_map, false, memory_op::machine_memory_map},
     {XENMEM_machphys_mapping, false, memory_op::machphys_mapping},
+    {XENMEM_machphys_mfn_list, false, memory_op::machphys_mfn_list},
+    {XENMEM_machphys_compat_mfn_list, false, memory_op::machphys_compat_mfn_list},
     {XENMEM_claim_pages, false, memory_op::claim_pages},
     {XENMEM_get_vnumainfo, false, memory_op::get_vnumainfo},
     {XENMEM_reserved_device_memory_map, false, memory_op::reserved_device_memory_map},

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "arch/cpu.hpp"
+#include "arch/memory.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/memory_op.hpp"
@@ -66,6 +67,28 @@ Outcome machphys_mapping(uint64_t address, uint64_t) {
         .max_mfn = MACH2PHYS_NR_ENTRIES - 1,
     };
     return GuestOut<xen_machphys_mapping_t>(address).store(mapping);
+}
+
+Outcome machphys_mfn_list(uint64_t address, uint64_t) {
+    const GuestInOut<xen_machphys_mfn_list_t> argument(address);
+    auto list = argument.load();
+    if (!list) return list.error();
+    const GuestOut<xen_pfn_t> extents(list->extent_start);
+    constexpr unsigned kFramesShift = 30 - kPageShift;  // of one extent: its 2 MiB tell of a GiB
+    const uint64_t all = ((memory::max_page() - 1).raw() >> kFramesShift) + 1;
+    const uint64_t count = std::min<uint64_t>(all, list->max_extents);
+    xen_pfn_t block = 0;
+    for (uint64_t gib = 0; gib < count; ++gib) {
+        // Where there is no RAM, the block before: each element is a frame that can be mapped.
+        if (const Mfn own = arch::m2p_block(gib); own != kInvalidMfn) block = own.raw();
+        if (auto told = extents.store(block, gib); !told) return told;
+    }
+    list->nr_extents = static_cast<unsigned>(count);
+    return argument.store(*list);
+}
+
+Outcome machphys_compat_mfn_list(uint64_t, uint64_t) {
+    return Errno::kEOPNOTSUPP;  // 32-bit guests' table: there are no such guests
 }
 
 Outcome get_vnumainfo(uint64_t address, uint64_t) {

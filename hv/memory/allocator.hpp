@@ -1,7 +1,7 @@
 // Frames of RAM: a buddy allocator over blocks of 2^order frames, and who gets them.
 //
-// Free memory is described by its block heads only; the page structs of a section (and the part
-// of the M2P that shows it) are backed when its first frame is handed out (page.hpp).
+// Free memory is described by its block heads only; the page structs of a section are backed when
+// its first frame is handed out (page.hpp).
 // A frame that a domain gives back is scrubbed before anybody else gets it, and no CPU keeps a
 // TLB entry for it (the block remembers the flush stamp of its freeing).
 #pragma once
@@ -24,8 +24,8 @@ struct MachineRange {
 void add_free_range(MachineRange range);
 /// At boot, for each range of RAM in the machine's map, used or not: counts for total_pages().
 void describe_ram(MachineRange range);
-/// A frame for the page structs, the M2P or the page tables that map them; for
-/// arch::back_frame_table() and arch::back_m2p() only. Never given back. kENOMEM.
+/// A frame for the page structs or the page tables that map them; for arch::back_frame_table()
+/// only. Never given back. kENOMEM.
 Result<Mfn> take_table_frame();
 
 struct AllocOptions {
@@ -48,7 +48,11 @@ void share_frame(Mfn mfn, Domain& domain, Access access);
 /// Takes it back; kEBUSY while a mapping is left.
 Result<> unshare_frame(Mfn mfn, Domain& domain);
 
-/// The same without asking for it back: freed when the last mapping goes. For a domain's end.
+/// Shows 2^order frames of the hypervisor's for good, read-only, to whom may map DOMID_XEN's.
+void show_to_control_domain(Mfn first, unsigned order);
+
+/// As unshare_frame() without asking for it back: freed when the last mapping goes. For a domain's
+/// end.
 void retire_shared_frame(Mfn mfn, Domain& domain);
 
 /// Takes a frame out of `domain` that nobody maps or uses (XENMEM_exchange, grant transfer): it

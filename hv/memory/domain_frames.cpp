@@ -16,8 +16,11 @@ namespace hv::memory {
 
 namespace {
 
+constexpr uint64_t owner_bits(DomId id) {
+    return PageInfo::kOwned | (uint64_t{id.raw()} << PageInfo::kOwnerShift);
+}
 constexpr uint64_t owner_bits(const Domain& domain) {
-    return PageInfo::kOwned | (uint64_t{domain.id.raw()} << PageInfo::kOwnerShift);
+    return owner_bits(domain.id);
 }
 
 /// Whether `count` more frames may become the domain's.
@@ -103,6 +106,13 @@ void share_frame(Mfn mfn, Domain& domain, Access access) {
     page.refs.store(owner_bits(domain) | PageInfo::kHypervisor | 1 |
                         (access == Access::kReadOnly ? PageInfo::kReadOnly : 0),
                     std::memory_order_release);
+}
+
+void show_to_control_domain(Mfn first, unsigned order) {
+    for (uint64_t i = 0; i < (uint64_t{1} << order); ++i)
+        page_of(first + i).refs.store(
+            owner_bits(DomId{DOMID_XEN}) | PageInfo::kHypervisor | PageInfo::kReadOnly | 1,
+            std::memory_order_release);
 }
 
 Result<> unshare_frame(Mfn mfn, Domain& domain) {

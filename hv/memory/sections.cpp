@@ -8,13 +8,11 @@ namespace hv::memory {
 
 namespace {
 
-// What one section takes: its structs, its M2P entries, and at worst a new last-level page table
-// in each window (structs, M2P for guests, M2P for us). The levels above are charged once: one of
-// their tables serves 256 GiB of RAM or more.
+// What one section takes: its structs, and at worst a new last-level page table to map them. The
+// levels above are charged once: one of their tables serves 256 GiB of RAM or more.
 constexpr uint64_t kStructFrames = kSectionFrames * sizeof(PageInfo) / kPageSize;
-constexpr uint64_t kM2pFrames = kSectionFrames * sizeof(uint64_t) / kPageSize;
-constexpr uint64_t kSectionCharge = kStructFrames + kM2pFrames + 3;
-constexpr uint64_t kUpperLevels = 12;
+constexpr uint64_t kSectionCharge = kStructFrames + 1;
+constexpr uint64_t kUpperLevels = 4;
 
 constexpr uint64_t section_of(Mfn mfn) {
     return mfn.raw() >> kSectionShift;
@@ -126,7 +124,6 @@ Result<> Sections::populate_highest(Mfn limit, Buddy& buddy) {
         return Errno::kENOMEM;
 
     TRY(arch::back_frame_table(section_start(section), kSectionFrames));
-    TRY(arch::back_m2p(section_start(section), kSectionFrames));
     backed_sections[section / 64].fetch_or(uint64_t{1} << (section % 64),
                                            std::memory_order_release);
     move_to_buddy(section, buddy);

@@ -1,8 +1,8 @@
 // RAM that nobody has ever had: ranges, not blocks, until a section of it is populated.
 //
-// Populating a section backs its page structs and its part of the M2P and hands its free frames to
-// the buddy lists. The frames this takes are set aside when RAM is added (`reserve`), so the count
-// of free pages is the same before and after.
+// Populating a section backs its page structs and hands its free frames to the buddy lists. The
+// frames this takes are set aside when RAM is added (`reserve`), so the count of free pages is the
+// same before and after.
 #pragma once
 
 #include "hv/memory/buddy.hpp"

@@ -44,16 +44,17 @@ enum class Caching { kUncached, kCached };
 void* map_device(uint64_t machine_address, size_t bytes, Caching caching = Caching::kUncached);
 
 /// The machine-to-physical table as guests see it (read-only to them). Setting is for the owner
-/// of the frame's reservation; the table's part must be backed (memory/frames backs it).
+/// of the frame's reservation; there is an entry for each frame of RAM.
 void set_m2p(Mfn mfn, uint64_t pfn);
 uint64_t get_m2p(Mfn mfn);
 inline constexpr uint64_t kInvalidM2p = ~uint64_t{0};
+/// The first frame of the 2 MiB that are the table's part for the machine's `gib`-th GiB;
+/// kInvalidMfn if there is no RAM.
+Mfn m2p_block(uint64_t gib);
 
-/// Backs the page structs (zeroed) / the M2P entries (kInvalidM2p, readable by guests) of `count`
-/// frames from `first` on; both are multiples of memory::kSectionFrames. Runs with the allocator's
-/// lock held: frames for contents and page tables come from memory::take_table_frame() only.
-/// kENOMEM; may be repeated after a failure.
+/// Backs the page structs (zeroed) of `count` frames from `first` on; both are multiples of
+/// memory::kSectionFrames. Runs with the allocator's lock held: frames for contents and page tables
+/// come from memory::take_table_frame() only. kENOMEM; may be repeated after a failure.
 Result<> back_frame_table(Mfn first, uint64_t count);
-Result<> back_m2p(Mfn first, uint64_t count);
 
 }  // namespace hv::arch

@@ -24,6 +24,7 @@
 #include "hv/x86/irq/irq.hpp"
 #include "hv/x86/irq/lapic.hpp"
 #include "hv/x86/paging/host.hpp"
+#include "hv/x86/paging/m2p.hpp"
 #include "hv/x86/pv/dom0_builder.hpp"
 #include "hv/x86/pv/isolation.hpp"
 #include "hv/x86/time/time.hpp"
@@ -109,6 +110,7 @@ void start_memory() {
         if (start < end) memory::add_free_range({start, end});
     });
     paging::set_table_source([] { return memory::alloc_frames(0); });
+    paging::build_m2p();
 }
 
 /// The boot CPU moves from the loader-time stack to its own, where the rest of boot continues.

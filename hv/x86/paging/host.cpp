@@ -45,7 +45,7 @@ constexpr uint64_t kLargeBytes = 2 * kMiB;
 
 Result<uint64_t> map_one(TableSource source, uint64_t linear, uint64_t machine, uint64_t left,
                          uint64_t flags) {
-    if (!global_allowed) flags &= ~Entry::kGlobal;
+    flags = leaf_flags(flags);
     Entry* l3 = TRY(next_table(source, l4[index_of(linear, 4)], flags));
     Entry* l2 = TRY(next_table(source, l3[index_of(linear, 3)], flags));
     Entry& slot = l2[index_of(linear, 2)];
@@ -97,6 +97,9 @@ void map_direct() {
 
 void allow_global(bool allowed) {
     global_allowed = allowed;
+}
+uint64_t leaf_flags(uint64_t flags) {
+    return global_allowed ? flags : flags & ~Entry::kGlobal;
 }
 void set_table_source(TableSource source) {
     table_source = source;
@@ -155,6 +158,7 @@ Entry* host_leaf(uint64_t linear) {
 void fill_hypervisor_slots(Entry* into, Mfn perdomain_l3) {
     for (size_t slot = kFirstHypervisorSlot; slot <= kLastHypervisorSlot; ++slot)
         into[slot] = l4[slot];
+    into[kSlotM2p] = Entry();  // show_m2p()
     into[kSlotPerDomain] =
         perdomain_l3 == kInvalidMfn
             ? Entry()
@@ -178,39 +182,15 @@ void* map_device(uint64_t machine_address, size_t bytes, Caching caching) {
     return reinterpret_cast<void*>(linear + offset);
 }
 
-namespace {
-
-/// Fresh frames for [linear, linear + bytes), each filled with `fill`; for us at `linear`, and for
-/// guests to read at `guest_linear` (0: not).
-Result<> back(uint64_t linear, uint64_t guest_linear, uint64_t bytes, uint64_t fill) {
-    for (uint64_t offset = 0; offset < bytes; offset += kPageSize) {
+Result<> back_frame_table(Mfn first, uint64_t count) {
+    const uint64_t linear = kFrameTable + first.raw() * sizeof(PageInfo);
+    for (uint64_t offset = 0; offset < count * sizeof(PageInfo); offset += kPageSize) {
         const Mfn mfn = TRY(memory::take_table_frame());
-        auto* words = mfn_to_virt<uint64_t>(mfn);
-        for (size_t i = 0; i < kPageSize / 8; ++i) words[i] = fill;
+        clear_page(mfn);
         TRY(map_host_from(memory::take_table_frame, linear + offset, address_of(mfn), kPageSize,
                           kData));
-        if (guest_linear)
-            TRY(map_host_from(memory::take_table_frame, guest_linear + offset, address_of(mfn),
-                              kPageSize, kReadOnlyData | Entry::kUser));
     }
     return {};
-}
-
-}  // namespace
-
-Result<> back_frame_table(Mfn first, uint64_t count) {
-    return back(kFrameTable + first.raw() * 16, 0, count * 16, 0);
-}
-
-Result<> back_m2p(Mfn first, uint64_t count) {
-    return back(kM2pWritable + first.raw() * 8, kM2p + first.raw() * 8, count * 8, kInvalidM2p);
-}
-
-void set_m2p(Mfn mfn, uint64_t pfn) {
-    reinterpret_cast<uint64_t*>(kM2pWritable)[mfn.raw()] = pfn;
-}
-uint64_t get_m2p(Mfn mfn) {
-    return reinterpret_cast<uint64_t*>(kM2pWritable)[mfn.raw()];
 }
 
 void clear_page(Mfn mfn) {

@@ -21,6 +21,8 @@ void init_host(TableSource source);
 /// Whether our own mappings may stay in the TLB while a guest runs: not under page-table isolation.
 /// Before init_host().
 void allow_global(bool allowed);
+/// `flags` as a leaf of ours has them: without G where that is not allowed.
+uint64_t leaf_flags(uint64_t flags);
 /// From now on tables come from the allocator.
 void set_table_source(TableSource source);
 
@@ -36,7 +38,8 @@ Entry* host_leaf(uint64_t linear);
 /// The L4 with nothing but the hypervisor in it.
 Entry* host_l4();
 Mfn host_l4_mfn();
-/// Copies the hypervisor's slots into a guest's L4 table; `perdomain_l3` fills its own slot.
+/// Copies the hypervisor's slots into a guest's L4 table; `perdomain_l3` fills its own slot, and
+/// the M2P's stays empty (m2p.hpp).
 void fill_hypervisor_slots(Entry* l4, Mfn perdomain_l3);
 
 inline constexpr uint64_t kData = Entry::kPresent | Entry::kWrite | Entry::kAccessed |

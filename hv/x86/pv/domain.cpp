@@ -14,6 +14,7 @@
 #include "hv/x86/pv/debug_registers.hpp"
 #include "hv/x86/pv/descriptor.hpp"
 #include "hv/x86/pv/isolation.hpp"
+#include "hv/x86/pv/mmu.hpp"
 #include "hv/x86/pv/page_type.hpp"
 
 namespace hv::arch {
@@ -119,7 +120,6 @@ Result<> set_descriptor_tables(Vcpu& vcpu, const vcpu_guest_context& c) {
 
 Result<> set_tables(Vcpu& vcpu, const vcpu_guest_context& c) {
     Domain& domain = *vcpu.domain;
-    PvVcpu& pv = vcpu.arch.pv;
     LockGuard guard(domain.arch.paging_lock);
     const Mfn kernel = mfn_of(c.ctrlreg[3]);
     TRY(pv::get_table(domain, kernel, PageType::kL4, pv::Preempt::kYes));
@@ -130,9 +130,9 @@ Result<> set_tables(Vcpu& vcpu, const vcpu_guest_context& c) {
             pv::drop_or_park(domain, kernel);
             return got.error();
         }
-        pv.user_table = user;
+        pv::set_user_table(vcpu, user);
     }
-    pv.kernel_table = kernel;
+    pv::set_kernel_table(vcpu, kernel);
     return {};
 }
 
@@ -153,6 +153,7 @@ Result<> set_vcpu_context(Vcpu& vcpu, const vcpu_guest_context& c) {
     if (!addresses_are_good(c)) return Errno::kEINVAL;
     TRY(pv::finish_parked(current()));
     TRY(set_descriptor_tables(vcpu, c));
+    vcpu.domain->vm_assist.fetch_or(c.vm_assist);
     TRY(set_tables(vcpu, c));
 
     set_registers(vcpu.arch.regs, c.user_regs);
@@ -179,7 +180,6 @@ Result<> set_vcpu_context(Vcpu& vcpu, const vcpu_guest_context& c) {
         (void)pv::set_debug_register(vcpu, i, c.debugreg[i]);
     pv.cr0_guest = c.ctrlreg[0];
     pv.cr4_guest = pv::guest_cr4(vcpu, c.ctrlreg[4]);
-    vcpu.domain->vm_assist.fetch_or(c.vm_assist);
     return {};
 }
 

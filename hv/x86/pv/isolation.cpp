@@ -80,7 +80,6 @@ Result<> prepare_cpu(CpuId cpu) {
     TRY(show(area_l3, cpu::area_address(cpu), cpu::area_address(cpu) + cpu::kAreaUsed));
     const Mfn root = TRY(memory::alloc_frames(0));
     Entry* l4 = table_at(root);
-    l4[paging::kSlotM2p] = paging::host_l4()[paging::kSlotM2p];
     l4[paging::kSlotCpuAreas] = Entry(area_l3, kTable);
     l4[paging::kSlotImage] = Entry(image_l3, kTable);
     roots.on(cpu) = root;
@@ -98,7 +97,7 @@ void tables_changed(Vcpu& vcpu) {
     Entry* to = table_at(root);
     for (size_t slot = 0; slot < paging::kEntries; ++slot)
         if (!paging::is_hypervisor_slot(slot)) to[slot] = from[slot];
-    to[paging::kSlotPerDomain] = from[paging::kSlotPerDomain];
+    for (const size_t slot : {paging::kSlotM2p, paging::kSlotPerDomain}) to[slot] = from[slot];
     info.hv_cr3 = vcpu.arch.hv_cr3;
     info.guest_cr3 = address_of(root);
 }

@@ -7,6 +7,7 @@
 #include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/paging/flush.hpp"
 #include "hv/x86/paging/host.hpp"
+#include "hv/x86/paging/m2p.hpp"
 #include "hv/x86/pv/isolation.hpp"
 #include "hv/x86/pv/page_type.hpp"
 
@@ -104,18 +105,30 @@ void toggle_mode(Vcpu& vcpu) {
         sched::update_guest_copies();
 }
 
+void set_kernel_table(Vcpu& vcpu, Mfn l4) {
+    paging::show_m2p(l4);
+    vcpu.arch.pv.kernel_table = l4;
+}
+
+void set_user_table(Vcpu& vcpu, Mfn l4) {
+    constexpr uint64_t kStrict = uint64_t{1} << VMASST_TYPE_m2p_strict;
+    const uint64_t assists = vcpu.domain->vm_assist.load(std::memory_order_relaxed);
+    if (l4 != kInvalidMfn && (assists & kStrict)) paging::hide_m2p(l4);
+    vcpu.arch.pv.user_table = l4;
+}
+
 Result<> new_base_pointer(Mfn mfn) {
     Vcpu& vcpu = arch::current();
     Domain& domain = *vcpu.domain;
     LockGuard guard(domain.arch.paging_lock);
-    Mfn& table = vcpu.arch.pv.kernel_table;
+    const Mfn table = vcpu.arch.pv.kernel_table;
     if (table == mfn) {
         load_page_tables(vcpu);
         return {};
     }
     TRY(get_table(domain, mfn, PageType::kL4, Preempt::kYes));
     const Mfn old = table;
-    table = mfn;
+    set_kernel_table(vcpu, mfn);
     load_page_tables(vcpu);
     if (old != kInvalidMfn) drop_or_park(domain, old);
     return {};
@@ -125,12 +138,12 @@ Result<> new_user_base_pointer(Mfn mfn) {
     Vcpu& vcpu = arch::current();
     Domain& domain = *vcpu.domain;
     LockGuard guard(domain.arch.paging_lock);
-    Mfn& table = vcpu.arch.pv.user_table;
+    const Mfn table = vcpu.arch.pv.user_table;
     const Mfn wanted = mfn.raw() ? mfn : kInvalidMfn;
     if (table == wanted) return {};
     if (wanted != kInvalidMfn) TRY(get_table(domain, wanted, PageType::kL4, Preempt::kYes));
     const Mfn old = table;
-    table = wanted;
+    set_user_table(vcpu, wanted);
     if (old != kInvalidMfn) drop_or_park(domain, old);
     return {};
 }

@@ -24,6 +24,11 @@ bool is_page_table_address(uint64_t linear);
 Result<> new_base_pointer(Mfn mfn);
 Result<> new_user_base_pointer(Mfn mfn);  ///< MMUEXT_NEW_USER_BASEPTR; MFN 0: none
 
+/// Enters an L4 table, whose references the vCPU takes over, as that of kernel or user mode
+/// (kInvalidMfn: none), and sees that it shows the M2P, or not. Under the paging lock.
+void set_kernel_table(Vcpu& vcpu, Mfn l4);
+void set_user_table(Vcpu& vcpu, Mfn l4);
+
 void invalidate_page(uint64_t linear);  ///< on this CPU
 
 /// Loads the page tables of the guest's current mode (after a change of mode or of a table).

@@ -18,27 +18,49 @@ namespace {
 using namespace pv;
 using paging::Entry;
 
+/// Whose frames entries may name.
+struct FrameOwner {
+    DomId id;
+    DomainRef held;  ///< keeps another domain from going away meanwhile
+};
+
 /// Whose tables and whose frames an update is about: `foreigndom` holds the frames' owner in its
 /// low half and, plus one, the tables' owner in its high half.
 struct Owners {
-    DomainRef tables, frames;
+    Domain* tables;
+    DomainRef held;  ///< `tables`, if it is another
+    FrameOwner frames;
 };
 
-Result<DomainRef> owner_of(uint16_t id) {
+/// Another domain, or none for the caller itself, which stays anyway.
+Result<DomainRef> other_domain(uint16_t id) {
     Domain& self = *arch::current().domain;
     // DOMID_IO names device memory, which is asked for by frame and not by owner.
-    if (id == DOMID_SELF || id == DOMID_IO) return Domain::find_or_self(DomId{DOMID_SELF});
+    if (id == DOMID_SELF || id == DOMID_IO || DomId{id} == self.id) return DomainRef{};
     DomainRef domain = TRY(Domain::find(DomId{id}));
-    if (domain.get() != &self) TRY(policy::check(policy::Op::kMapForeign, self, domain.get()));
+    TRY(policy::check(policy::Op::kMapForeign, self, domain.get()));
     return domain;
 }
 
+Result<FrameOwner> frame_owner(uint16_t id) {
+    Domain& self = *arch::current().domain;
+    if (id == DOMID_XEN) {  // what the hypervisor shows to the control domain: the M2P
+        TRY(policy::check(policy::Op::kMapForeign, self));
+        return FrameOwner{DomId{DOMID_XEN}, {}};
+    }
+    DomainRef other = TRY(other_domain(id));
+    const DomId owner = other ? other->id : self.id;
+    return FrameOwner{owner, static_cast<DomainRef&&>(other)};
+}
+
 Result<Owners> decode_owners(uint32_t foreigndom) {
+    Domain* const self = arch::current().domain;
+    if (foreigndom == DOMID_SELF) return Owners{self, {}, {self->id, {}}};
     const uint32_t tables = foreigndom >> 16;
-    Owners owners;
-    owners.tables = TRY(owner_of(tables ? static_cast<uint16_t>(tables - 1) : DOMID_SELF));
-    owners.frames = TRY(owner_of(static_cast<uint16_t>(foreigndom)));
-    return owners;
+    DomainRef other = TRY(other_domain(tables ? static_cast<uint16_t>(tables - 1) : DOMID_SELF));
+    FrameOwner frames = TRY(frame_owner(static_cast<uint16_t>(foreigndom)));
+    Domain* const owner = other ? other.get() : self;
+    return Owners{owner, static_cast<DomainRef&&>(other), static_cast<FrameOwner&&>(frames)};
 }
 
 /// The page-table page of the previous request, so that a run of updates to it looks it up once.
@@ -74,7 +96,7 @@ Result<> update_entry(Owners& owners, TableCursor& cursor, uint64_t address, uin
     // Checked in part only: an interrupted pin that is still to be continued.
     if (!(word & PageInfo::kValidated)) return Errno::kEINVAL;
     const auto level = static_cast<unsigned>(type);
-    TRY(replace_entry(domain, owners.frames->id, page, level, reinterpret_cast<Entry*>(slot),
+    TRY(replace_entry(domain, owners.frames.id, page, level, reinterpret_cast<Entry*>(slot),
                       Entry(value), preserve_ad));
     if (level == 4) isolation::l4_changed(domain);
     return {};
@@ -82,7 +104,7 @@ Result<> update_entry(Owners& owners, TableCursor& cursor, uint64_t address, uin
 
 /// MMU_MACHPHYS_UPDATE: what the M2P says of a frame of the domain's.
 Result<> update_machphys(Owners& owners, Mfn mfn, uint64_t pfn) {
-    PageRef page = TRY(PageRef::take(mfn, owners.frames->id));
+    PageRef page = TRY(PageRef::take(mfn, owners.frames.id));
     arch::set_m2p(mfn, pfn);
     return {};
 }
@@ -162,7 +184,7 @@ Outcome do_mmu_update(uint64_t requests, uint64_t count, uint64_t done_address, 
 
 namespace {
 
-Outcome update_va(uint64_t linear, uint64_t value, uint64_t flags, DomainRef frames) {
+Outcome update_va(uint64_t linear, uint64_t value, uint64_t flags, DomId frame_owner) {
     Vcpu& vcpu = arch::current();
     Domain& domain = *vcpu.domain;
     if (const Result<> parked = finish_parked(vcpu); !parked.ok())
@@ -172,7 +194,7 @@ Outcome update_va(uint64_t linear, uint64_t value, uint64_t flags, DomainRef fra
         LockGuard guard(domain.arch.paging_lock);
         if (Entry* slot = find_leaf(vcpu, linear)) {
             PageInfo& table = *page_info(arch::virt_to_mfn(slot));
-            result = replace_entry(domain, frames->id, table, 1, slot, Entry(value), false);
+            result = replace_entry(domain, frame_owner, table, 1, slot, Entry(value), false);
         }
     }
     if (!result.ok()) return result;
@@ -182,16 +204,14 @@ Outcome update_va(uint64_t linear, uint64_t value, uint64_t flags, DomainRef fra
 }  // namespace
 
 Outcome do_update_va_mapping(uint64_t linear, uint64_t value, uint64_t flags, uint64_t, uint64_t) {
-    Result<DomainRef> self = Domain::find_or_self(DomId{DOMID_SELF});
-    if (!self.ok()) return self.error();
-    return update_va(linear, value, flags, static_cast<DomainRef&&>(*self));
+    return update_va(linear, value, flags, arch::current().domain->id);
 }
 
 Outcome do_update_va_mapping_otherdomain(uint64_t linear, uint64_t value, uint64_t flags,
                                          uint64_t domid, uint64_t) {
-    Result<DomainRef> frames = owner_of(static_cast<uint16_t>(domid));
+    const Result<FrameOwner> frames = frame_owner(static_cast<uint16_t>(domid));
     if (!frames.ok()) return frames.error();
-    return update_va(linear, value, flags, static_cast<DomainRef&&>(*frames));
+    return update_va(linear, value, flags, frames->id);
 }
 
 }  // namespace hv

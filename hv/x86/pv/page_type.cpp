@@ -261,7 +261,7 @@ Result<> get_leaf(const Domain& table_owner, DomId owner, Entry e) {
         page->put();
         return Errno::kEBUSY;  // in use as a table or descriptor page
     }
-    if (boot::is_ram(mfn)) return Errno::kEINVAL;
+    if (boot::is_ram(mfn)) return Errno::kEBUSY;  // another's
     // Device memory has no references: it is never freed.
     if (!arch::may_map_device_frame(table_owner, mfn)) return Errno::kEPERM;
     return {};

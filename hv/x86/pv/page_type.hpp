@@ -35,7 +35,8 @@ Result<> pin_table(Domain& domain, Mfn mfn, PageType type);
 Result<> unpin_table(Domain& domain, Mfn mfn);
 
 /// The references that a leaf entry stands for. `owner`: whose frames it may name (foreign maps);
-/// `table_owner`: whose table it goes into. kEINVAL, kEPERM; kEBUSY: it may not be written now.
+/// `table_owner`: whose table it goes into. kEPERM: a device's that is not to be had; kEBUSY:
+/// another's RAM, or it may not be written now.
 Result<> get_leaf(const Domain& table_owner, DomId owner, paging::Entry entry);
 void put_leaf(paging::Entry entry);
 

@@ -169,21 +169,6 @@ TEST(memory_maxima, "XENMEM maximum_ram_page, current and maximum reservation, m
     CHECK(memory_op(XENMEM_maximum_reservation, &who) >= current_pages());
 }
 
-TEST(memory_machphys, "XENMEM machphys_mapping and machphys_mfn_list",
-     "missing=XENMEM_machphys_mfn_list") {
-    xen_machphys_mapping_t mapping = {};
-    CHECK_EQ(memory_op(XENMEM_machphys_mapping, &mapping), 0);
-    CHECK_EQ(mapping.v_start, MACH2PHYS_VIRT_START);
-    CHECK_EQ(mapping.v_end, MACH2PHYS_VIRT_END);
-    CHECK(static_cast<long>(mapping.max_mfn) + 1 >= memory_op(XENMEM_maximum_ram_page, nullptr));
-    xen_pfn_t frames[8] = {};
-    xen_machphys_mfn_list_t list = {.max_extents = 8};
-    set_xen_guest_handle(list.extent_start, frames);
-    CHECK_EQ(memory_op(XENMEM_machphys_mfn_list, &list), 0);
-    CHECK(list.nr_extents >= 1 && list.nr_extents <= 8);
-    CHECK(frames[0]);
-}
-
 namespace {
 struct [[gnu::packed]] MapEntry {
     uint64_t start, length;

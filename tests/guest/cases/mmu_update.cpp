@@ -176,33 +176,6 @@ TEST(mmu_update_refuses_bad_frame, "validation: frames that are not there or not
     CHECK_EQ(window.l1[0] | window.l2[1], 0);
 }
 
-TEST(mmu_update_refuses_hypervisor_frame, "validation: the hypervisor's own frames",
-     "missing=XENMEM_machphys_mfn_list, by which the test finds one") {
-    const Window window = open_window();
-    xen_pfn_t m2p_frames[1] = {};
-    xen_machphys_mfn_list_t list = {.max_extents = 1};
-    set_xen_guest_handle(list.extent_start, m2p_frames);
-    CHECK_EQ(memory_op(XENMEM_machphys_mfn_list, &list), 0);
-    CHECK_EQ(list.nr_extents, 1);
-    CHECK(window.map(0, pte(m2p_frames[0], kDataFlags)) < 0);
-    CHECK(window.map(0, pte(m2p_frames[0], kReadOnlyFlags)) < 0);
-    CHECK_EQ(window.l1[0], 0);
-}
-
-TEST(mmu_update_maps_foreign_m2p, "mmu_update with DOMID_XEN: the M2P read-only, never writable",
-     "missing=XENMEM_machphys_mfn_list") {
-    const Window window = open_window();
-    xen_pfn_t m2p_frames[1] = {};
-    xen_machphys_mfn_list_t list = {.max_extents = 1};
-    set_xen_guest_handle(list.extent_start, m2p_frames);
-    CHECK_EQ(memory_op(XENMEM_machphys_mfn_list, &list), 0);
-    mmu_update_t update = {machine_address(&window.l1[0]), pte(m2p_frames[0], kReadOnlyFlags)};
-    CHECK_EQ(mmu_update(&update, 1, nullptr, DOMID_XEN), 0);
-    for (unsigned i = 0; i < 512; ++i) CHECK_EQ(window.at(0)[i], m2p(i));
-    update.val = pte(m2p_frames[0], kDataFlags);
-    CHECK(mmu_update(&update, 1, nullptr, DOMID_XEN) < 0);
-}
-
 TEST(mmu_update_refuses_large_pages, "validation: large pages in L2 and L3", "") {
     const Window window = open_window();
     auto* page = alloc_page_as<uint64_t>();
