@@ -233,10 +233,12 @@ TEST(grant_copy, "GNTTABOP copy: reference to frame, frame to reference, offsets
     auto* from = alloc_page_as<unsigned char>();
     auto* to = alloc_page_as<unsigned char>();
     for (unsigned i = 0; i < kPageSize; ++i) from[i] = static_cast<unsigned char>(i * 5);
-    gnttab_copy_t op = copy_by_ref(grant(from, true), to, 100);
+    const grant_ref_t read_only = grant(from, true);
+    gnttab_copy_t op = copy_by_ref(read_only, to, 100);
     op.source.offset = 50;
     op.dest.offset = 4000 - 4;
     CHECK_EQ(run(op), GNTST_okay);
+    CHECK_EQ(grants()[read_only].flags, GTF_permit_access | GTF_readonly);  // in use no longer
     CHECK(!memcmp(to + 3996, from + 50, 100));
     CHECK_EQ(to[3995], 0);
     op = {};
