@@ -28,6 +28,10 @@ struct Vcpu {
 
     Domain* domain;
     VcpuId id;
+    /// What the guest shares: in the shared info, or where VCPUOP_register_vcpu_info put it; valid
+    /// as long as the domain.
+    std::atomic<vcpu_info*> info{nullptr};
+    arch::VcpuState arch;  ///< near the start, with `info`: assembly reads both
 
     // --- scheduling (hv/sched writes) ---
     std::atomic<CpuId> cpu{0};            ///< where it runs, or ran last
@@ -44,8 +48,6 @@ struct Vcpu {
     std::atomic<bool> dirty_runstate{false};
 
     // --- guest-visible ---
-    /// In the shared info, or where VCPUOP_register_vcpu_info put it; valid as long as the domain.
-    std::atomic<vcpu_info*> info{nullptr};
     Mfn info_mfn = kInvalidMfn;  ///< kInvalidMfn: still in the shared info
     bool initialised = false;    ///< has registers (VCPUOP_initialise, setvcpucontext)
     uint64_t time_guest = 0;     ///< VCPUOP_register_vcpu_time_memory_area; 0: none
@@ -65,8 +67,6 @@ struct Vcpu {
     // --- hypercalls ---
     Continuation continuation;
     bool in_multicall = false;
-
-    arch::VcpuState arch;
 
     bool runnable() const;  ///< no pause flag, no pause count (its own, its domain's)
 };

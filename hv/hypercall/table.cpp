@@ -2,6 +2,7 @@
 #include "hv/hypercall/table.hpp"
 
 #include "arch/cpu.hpp"
+#include "base/nospec.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/handlers.hpp"
@@ -9,10 +10,17 @@
 namespace hv {
 namespace {
 
-struct Table {
-    HypercallHandler handler[kHypercalls] = {};
+Outcome no_such_hypercall(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
+    return Errno::kENOSYS;
+}
 
-    constexpr Table() {
+}  // namespace
+
+struct HypercallTable {
+    HypercallHandler handler[kHypercalls];
+
+    constexpr HypercallTable() {
+        for (HypercallHandler& h : handler) h = no_such_hypercall;
         handler[__HYPERVISOR_set_trap_table] = do_set_trap_table;
         handler[__HYPERVISOR_mmu_update] = do_mmu_update;
         handler[__HYPERVISOR_set_gdt] = do_set_gdt;
@@ -48,46 +56,57 @@ struct Table {
     }
 };
 
-constexpr Table kTable;
+// The entry code calls by it, too.
+extern "C" constinit const HypercallTable hypercall_table;
+constinit const HypercallTable hypercall_table;
+
+HypercallHandler find_hypercall(uint64_t number) {
+    if (number >= kHypercalls) return no_such_hypercall;
+    // The guest chooses the index: keep the bound under speculation as well.
+    return hypercall_table.handler[base::index_nospec(number, kHypercalls)];
+}
+
+namespace {
+
+/// While one is under way; a multicall within a multicall has always been refused.
+class InMulticall {
+  public:
+    explicit InMulticall(Vcpu& vcpu) : vcpu_(vcpu) { vcpu_.in_multicall = true; }
+    ~InMulticall() { vcpu_.in_multicall = false; }
+    InMulticall(const InMulticall&) = delete;
+    InMulticall& operator=(const InMulticall&) = delete;
+
+  private:
+    Vcpu& vcpu_;
+};
+
+/// The entry at `address` is to go on with other arguments: it keeps the progress itself.
+[[gnu::noinline]] Outcome continue_entry(uint64_t address, uint64_t left) {
+    const Continuation c = arch::current().continuation;
+    const GuestOut<xen_ulong_t> args(address + offsetof(multicall_entry, args));
+    for (unsigned i = 0; i < c.count; ++i)
+        if (const Result<> stored = args.store(c.args[i], i); !stored.ok()) return stored.error();
+    return continue_with({address, left});
+}
 
 }  // namespace
 
-HypercallHandler find_hypercall(uint64_t number) {
-    if (number >= kHypercalls) return nullptr;
-    // The guest chooses the index: keep the bound under speculation as well.
-    uint64_t mask;
-    asm("cmp %1, %2; sbb %0, %0" : "=r"(mask) : "r"(uint64_t{kHypercalls}), "r"(number) : "cc");
-    return kTable.handler[number & mask];
-}
-
-Outcome do_multicall(uint64_t list_address, uint64_t count, uint64_t, uint64_t, uint64_t) {
+Outcome do_multicall(uint64_t address, uint64_t count, uint64_t, uint64_t, uint64_t) {
     Vcpu& vcpu = arch::current();
-    const GuestInOut<multicall_entry> list(list_address);
-    // A multicall within a multicall has always been refused.
     if (vcpu.in_multicall) return Errno::kEINVAL;
-    for (uint64_t i = 0; i < count; ++i) {
-        if (i && preempt_requested())
-            return continue_with({list.at(i, sizeof(multicall_entry)), count - i});
-        Result<multicall_entry> entry = list.load(i);
-        if (!entry.ok()) return entry.error();
-        multicall_entry& e = *entry;
-        const HypercallHandler handler = find_hypercall(e.op);
-        vcpu.in_multicall = true;
-        const Outcome outcome = handler
-                                    ? handler(e.args[0], e.args[1], e.args[2], e.args[3], e.args[4])
-                                    : Outcome(Errno::kENOSYS);
-        vcpu.in_multicall = false;
-        if (outcome.again) {
-            // The entry itself keeps the progress; the guest is not to see it half done.
-            for (unsigned a = 0; a < vcpu.continuation.count; ++a)
-                e.args[a] = vcpu.continuation.args[a];
-            const Result<> stored = list.store(e, i);
-            if (!stored.ok()) return stored.error();
-            return continue_with({list.at(i, sizeof(multicall_entry)), count - i});
-        }
-        e.result = static_cast<uint64_t>(outcome.value);
-        const Result<> stored = list.store_field(e, &multicall_entry::result, i);
-        if (!stored.ok()) return stored.error();
+    const InMulticall mark(vcpu);
+    for (uint64_t left = count; left; --left, address += sizeof(multicall_entry)) {
+        if (left != count && preempt_requested()) return continue_with({address, left});
+        multicall_entry e;
+        if (const Result<> got = GuestIn<multicall_entry>(address).fetch(e); !got.ok())
+            return got.error();
+        const Outcome outcome =
+            find_hypercall(e.op)(e.args[0], e.args[1], e.args[2], e.args[3], e.args[4]);
+        if (outcome.again) [[unlikely]]
+            return continue_entry(address, left);
+        const GuestOut<xen_ulong_t> result(address + offsetof(multicall_entry, result));
+        if (const Result<> told = result.store(static_cast<uint64_t>(outcome.value)); !told.ok())
+            return told.error();
     }
     return Outcome(0);
 }

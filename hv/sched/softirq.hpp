@@ -17,6 +17,7 @@ enum class Softirq : uint8_t {
     kTime,      // the clock's scale has changed
     kSchedule,  // choose a vCPU anew
     kConsole,   // the ring has new text: whoever reads it is told
+    kExitWork,  // nothing itself: the way back to the guest is to look at everything
     kCount,
 };
 
@@ -34,6 +35,11 @@ extern PerCpu<std::atomic<uint32_t>> pending;  ///< one bit for each Softirq
 /// On this CPU; one load, since every way back to a guest asks.
 inline bool softirq_pending() {
     return softirq_detail::pending.on(arch::this_cpu()).load(std::memory_order_relaxed) != 0;
+}
+
+/// The word of `cpu`, not zero while something is pending: for code that cannot ask.
+inline const void* softirq_word(CpuId cpu) {
+    return &softirq_detail::pending.on(cpu);
 }
 
 }  // namespace hv

@@ -16,6 +16,7 @@ using Registers = cpu_user_regs;
 
 /// What a PV vCPU has besides its registers. Written by itself or while it does not run.
 struct PvVcpu {
+    bool kernel_mode = true;  ///< ring 3 holds the guest's kernel, not its user
     trap_info traps[256] = {};
     uint64_t event_callback = 0;
     uint64_t failsafe_callback = 0;
@@ -31,7 +32,6 @@ struct PvVcpu {
 
     uint64_t kernel_ss = 0;
     uint64_t kernel_sp = 0;
-    bool kernel_mode = true;         ///< ring 3 holds the guest's kernel, not its user
     Mfn kernel_table = kInvalidMfn;  ///< L4 of kernel mode; holds a type and general reference
     Mfn user_table = kInvalidMfn;    ///< L4 of user mode, or invalid
     Mfn parked_table = kInvalidMfn;  ///< a table whose dropping was interrupted; held
@@ -62,6 +62,7 @@ struct PvVcpu {
 };
 
 struct VcpuState {
+    PvVcpu pv;
     Registers regs{};            ///< while it is not loaded on a CPU; else on that CPU's stack
     uint64_t hv_cr3 = 0;         ///< page tables with all of the hypervisor in them
     uint64_t guest_cr3 = 0;      ///< what runs in the guest; differs under page-table isolation
@@ -69,7 +70,6 @@ struct VcpuState {
     uint64_t xcr0 = 1;
     uint64_t xcr0_accum = 1;
     uint64_t host_time_version = 0;
-    PvVcpu pv;
 };
 
 }  // namespace hv::arch

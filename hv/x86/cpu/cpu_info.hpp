@@ -32,22 +32,35 @@ struct CpuInfo {
     /// Page-table isolation: what the entry code loads, and what it loads on the way back. 0: off.
     uint64_t hv_cr3;
     uint64_t guest_cr3;
-    uint64_t scratch;  ///< rax, while the SYSCALL stub finds its stack
+    const void* work;  ///< this CPU's word of pending softirqs
     uint64_t reserved2;
 };
 
+static_assert(offsetof(arch::Registers, r15) == REG_R15);
+static_assert(offsetof(arch::Registers, r14) == REG_R14);
+static_assert(offsetof(arch::Registers, r13) == REG_R13);
+static_assert(offsetof(arch::Registers, r12) == REG_R12);
+static_assert(offsetof(arch::Registers, rbp) == REG_RBP);
+static_assert(offsetof(arch::Registers, rbx) == REG_RBX);
+static_assert(offsetof(arch::Registers, r10) == REG_R10);
+static_assert(offsetof(arch::Registers, r9) == REG_R9);
+static_assert(offsetof(arch::Registers, r8) == REG_R8);
 static_assert(offsetof(arch::Registers, rax) == REG_RAX);
-static_assert(offsetof(arch::Registers, rcx) == REG_RCX);
+static_assert(offsetof(arch::Registers, rdx) == REG_RDX);
+static_assert(offsetof(arch::Registers, rsi) == REG_RSI);
 static_assert(offsetof(arch::Registers, rdi) == REG_RDI);
 static_assert(offsetof(arch::Registers, error_code) == REG_ERROR);
 static_assert(offsetof(arch::Registers, entry_vector) == REG_VECTOR);
 static_assert(offsetof(arch::Registers, rip) == REG_RIP);
+static_assert(offsetof(arch::Registers, rflags) == REG_RFLAGS);
+static_assert(offsetof(arch::Registers, rsp) == REG_RSP);
 static_assert(offsetof(arch::Registers, ss) == REG_SS);
 static_assert(offsetof(arch::Registers, es) == REG_ES);
 static_assert(sizeof(arch::Registers) == REG_SIZE);
+static_assert(offsetof(CpuInfo, current) == CPUINFO_CURRENT);
 static_assert(offsetof(CpuInfo, hv_cr3) == CPUINFO_HV_CR3);
 static_assert(offsetof(CpuInfo, guest_cr3) == CPUINFO_GUEST_CR3);
-static_assert(offsetof(CpuInfo, scratch) == CPUINFO_SCRATCH);
+static_assert(offsetof(CpuInfo, work) == CPUINFO_WORK);
 static_assert(sizeof(CpuInfo) == CPUINFO_SIZE);
 // The processor aligns RSP0 to 16 before it pushes (AMD64 manual vol. 2, 8.9.3).
 static_assert((STACK_SIZE - sizeof(CpuInfo) + offsetof(arch::Registers, es)) % 16 == 0);

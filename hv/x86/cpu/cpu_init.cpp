@@ -2,6 +2,7 @@
 
 #include "arch/memory.hpp"
 #include "hv/memory/allocator.hpp"
+#include "hv/sched/softirq.hpp"
 #include "hv/x86/boot/options.hpp"
 #include "hv/x86/cpu/cpu_area.hpp"
 #include "hv/x86/cpu/descriptors.hpp"
@@ -66,27 +67,25 @@ void fill_tss(Tss& tss, uint64_t stack) {
     tss.io_map_base = sizeof(Tss);  // no bitmap: every port access of a guest faults
 }
 
-/// The guest's stack pointer is all that SYSCALL leaves us; the stub knows its CPU's addresses.
-void write_stub(uint8_t* code, uint64_t stack, void (*entry)()) {
-    const uint64_t info = stack + STACK_SIZE - sizeof(CpuInfo);
-    const auto put = [&](std::initializer_list<uint8_t> bytes) {
-        for (uint8_t b : bytes) *code++ = b;
+/// The guest's stack pointer is all that SYSCALL leaves us; the stub knows where its CPU's stack
+/// lies. It runs at `address`, near the image and in the CPU's area.
+void write_stub(uint8_t* code, uint64_t address, uint64_t stack, void (*entry)()) {
+    const uint64_t saved_rsp = stack + STACK_SIZE - sizeof(CpuInfo) + REG_RSP;
+    const auto put = [&](std::initializer_list<uint8_t> opcode, uint64_t target) {
+        for (uint8_t b : opcode) *code++ = b;
+        address += opcode.size() + 4;
+        const auto distance = static_cast<uint32_t>(target - address);
+        for (unsigned i = 0; i < 4; ++i) *code++ = static_cast<uint8_t>(distance >> (i * 8));
     };
-    const auto put64 = [&](uint64_t value) {
-        for (unsigned i = 0; i < 8; ++i) *code++ = static_cast<uint8_t>(value >> (i * 8));
-    };
-    put({0x48, 0xa3}), put64(info + CPUINFO_SCRATCH);                  // movabs %rax, scratch
-    put({0x48, 0x89, 0xe0});                                           // mov %rsp, %rax
-    put({0x48, 0xbc}), put64(info + REG_ES);                           // movabs $&regs.es, %rsp
-    put({0x68}), put({SEL_GUEST_SS & 0xff, SEL_GUEST_SS >> 8, 0, 0});  // push $ss
-    put({0x50});                                                       // push %rax
-    put({0x48, 0xb8}), put64(reinterpret_cast<uint64_t>(entry));       // movabs $entry, %rax
-    put({0xff, 0xe0});                                                 // jmp *%rax
+    put({0x48, 0x89, 0x25}, saved_rsp);              // mov %rsp, regs.rsp(%rip)
+    put({0x48, 0x8d, 0x25}, saved_rsp);              // lea regs.rsp(%rip), %rsp
+    put({0xe9}, reinterpret_cast<uint64_t>(entry));  // jmp entry
 }
 
-void write_stubs(uint8_t* page, uint64_t stack) {
-    write_stub(page, stack, entry_syscall);
-    write_stub(page + kStub32, stack, entry_syscall32);
+void write_stubs(uint8_t* page, uint64_t area) {
+    const uint64_t stubs = area + kStubOffset;
+    write_stub(page, stubs, area, entry_syscall);
+    write_stub(page + kStub32, stubs + kStub32, area, entry_syscall32);
 }
 
 }  // namespace
@@ -152,6 +151,7 @@ Result<void*> prepare_cpu_stack(CpuId cpu) {
     fill_gdt_page(cpu);
     auto* info = reinterpret_cast<CpuInfo*>(area + STACK_SIZE - sizeof(CpuInfo));
     info->cpu = cpu;
+    info->work = softirq_word(cpu);
     return static_cast<void*>(info);
 }
 

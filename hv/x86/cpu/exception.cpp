@@ -3,7 +3,6 @@
 #include "arch/cpu.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
-#include "hv/sched/rcu.hpp"
 #include "hv/sched/softirq.hpp"
 #include "hv/x86/cpu/extable.hpp"
 #include "hv/x86/cpu/msr.hpp"
@@ -79,10 +78,12 @@ void hypervisor_exception(Registers& regs) {
 
 using namespace hv;
 
+// entry.S comes here if a softirq or an unmasked event is pending. The rest needs no look on every
+// way out: who wants it of another CPU kicks it, and interrupts always pass here; who wants it of
+// its own raises Softirq::kExitWork.
 extern "C" void hv_exit_work() {
     do {
-        if (softirq_pending()) process_softirqs();
-        rcu_quiescent();
+        process_softirqs();
         pv::isolation::refresh_if_stale();
         pv::deliver_nmi();
         pv::deliver_events();
@@ -90,15 +91,20 @@ extern "C" void hv_exit_work() {
     } while (softirq_pending());
 }
 
-extern "C" void hv_exception(arch::Registers* regs) {
+// Both may begin with EFLAGS.AC as the interrupted code had it.
+extern "C" void hv_guest_exception(arch::Registers* regs) {
     if (cpu::features().smap) asm volatile("clac" ::: "memory");
-    if (!cpu::from_guest(*regs)) return cpu::hypervisor_exception(*regs);
-    if (regs->entry_vector == cpu::kVectorMachineCheck ||
-        regs->entry_vector == cpu::kVectorDoubleFault)
-        panic("machine check or double fault (vector {}) while a guest ran, rip {:x}",
-              regs->entry_vector, regs->rip);
-    if (regs->entry_vector != cpu::kVectorNmi) pv::guest_exception(*regs);
-    hv_exit_work();
+    const uint32_t vector = regs->entry_vector;
+    if (vector == cpu::kVectorPageFault) return pv::guest_page_fault(*regs);
+    if (vector == cpu::kVectorMachineCheck || vector == cpu::kVectorDoubleFault)
+        panic("machine check or double fault (vector {}) while a guest ran, rip {:x}", vector,
+              regs->rip);
+    if (vector != cpu::kVectorNmi) pv::guest_exception(*regs);
+}
+
+extern "C" void hv_own_exception(arch::Registers* regs) {
+    if (cpu::features().smap) asm volatile("clac" ::: "memory");
+    cpu::hypervisor_exception(*regs);
 }
 
 extern "C" void hv_irq_entry(arch::Registers* regs) {
@@ -108,7 +114,6 @@ extern "C" void hv_irq_entry(arch::Registers* regs) {
         pv::guest_int80(*regs);
     else
         hv_interrupt(vector);
-    if (cpu::from_guest(*regs)) hv_exit_work();
 }
 
 namespace hv::arch {

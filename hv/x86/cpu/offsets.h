@@ -2,8 +2,17 @@
 #pragma once
 
 #define REG_R15 0
+#define REG_R14 8
+#define REG_R13 16
+#define REG_R12 24
+#define REG_RBP 32
+#define REG_RBX 40
+#define REG_R10 56
+#define REG_R9 64
+#define REG_R8 72
 #define REG_RAX 80
-#define REG_RCX 88
+#define REG_RDX 96
+#define REG_RSI 104
 #define REG_RDI 112
 #define REG_ERROR 120
 #define REG_VECTOR 124
@@ -16,10 +25,20 @@
 #define REG_SIZE 200
 #define FRAME_WORDS 21 /* r15 … ss */
 
+#define CPUINFO_CURRENT 208
 #define CPUINFO_HV_CR3 216
 #define CPUINFO_GUEST_CR3 224
-#define CPUINFO_SCRATCH 232
+#define CPUINFO_WORK 232
 #define CPUINFO_SIZE 248
+
+/* Vcpu, and the vcpu_info that the guest shares */
+#define VCPU_INFO 16
+#define VCPU_KERNEL_MODE 24
+#define VCPU_INFO_PENDING 0
+#define VCPU_INFO_MASK 1
+
+#define HYPERCALLS 64
+#define ENOSYS 38
 
 #define STACK_SHIFT 15
 #define STACK_SIZE 0x8000

@@ -7,16 +7,17 @@
 
 namespace hv::paging {
 
-inline constexpr uint64_t kM2p = 0xffff800000000000;        ///< read-only to guests (ABI)
-inline constexpr uint64_t kCpuAreas = 0xffff808000000000;   ///< stack, GDT, TSS, stubs of each CPU
-inline constexpr uint64_t kPerDomain = 0xffff810000000000;  ///< each vCPU's GDT and LDT
-inline constexpr uint64_t kDeviceMap = 0xffff818000000000;  ///< device registers, firmware tables
+inline constexpr uint64_t kM2p = 0xffff800000000000;          ///< read-only to guests (ABI)
+inline constexpr uint64_t kPerDomain = 0xffff810000000000;    ///< each vCPU's GDT and LDT
+inline constexpr uint64_t kDeviceMap = 0xffff818000000000;    ///< device registers, firmware tables
 inline constexpr uint64_t kM2pWritable = 0xffff828000000000;  ///< the M2P for us to write
 inline constexpr uint64_t kImage = 0xffff82d040000000;        ///< the image: + its physical address
+/// Stack, GDT, TSS, stubs of each CPU: near the image, so that a stub reaches it by a direct jump.
+inline constexpr uint64_t kCpuAreas = 0xffff82d080000000;
 // arch::kFrameTable, 0xffff82e000000000: PageInfo of every frame (16 GiB)
 inline constexpr uint64_t kDirectMapStart = 0xffff830000000000;  ///< ten slots: 5 TiB of RAM
 
-inline constexpr size_t kSlotM2p = 256, kSlotCpuAreas = 257, kSlotPerDomain = 258, kSlotImage = 261;
+inline constexpr size_t kSlotM2p = 256, kSlotPerDomain = 258, kSlotImage = 261;
 
 // A vCPU's window in the per-domain slot: 16 pages of GDT, then 16 of LDT.
 inline constexpr size_t kGdtPages = 16;

@@ -23,7 +23,7 @@ using paging::Entry;
 PerCpu<Mfn> roots;
 // CPUs whose root is to be copied anew before they enter their guest.
 AtomicCpuMask stale_roots;
-// What it shows in the image's slot: the entry code and the IDT, the same for all CPUs.
+// What it shows of the image: the entry code and the IDT, the same for all CPUs.
 Mfn image_l3 = kInvalidMfn;
 
 constexpr uint64_t kTable = Entry::kPresent | Entry::kWrite | Entry::kAccessed;
@@ -76,12 +76,16 @@ Result<> prepare_cpu(CpuId cpu) {
                  reinterpret_cast<uint64_t>(entry_text_end)));
         TRY(show(image_l3, cpu::idt_address(), cpu::idt_address() + kPageSize));
     }
-    const Mfn area_l3 = TRY(memory::alloc_frames(0));
-    TRY(show(area_l3, cpu::area_address(cpu), cpu::area_address(cpu) + cpu::kAreaUsed));
+    // The CPU's own area lies in the same slot, in another GiB.
+    constexpr size_t kImageIndex = paging::index_of(paging::kImage, 3);
+    static_assert(paging::index_of(paging::kImage, 4) == paging::index_of(paging::kCpuAreas, 4) &&
+                  kImageIndex != paging::index_of(paging::kCpuAreas, 3));
+    const Mfn l3 = TRY(memory::alloc_frames(0));
+    table_at(l3)[kImageIndex] = table_at(image_l3)[kImageIndex];
+    TRY(show(l3, cpu::area_address(cpu), cpu::area_address(cpu) + cpu::kAreaUsed));
     const Mfn root = TRY(memory::alloc_frames(0));
     Entry* l4 = table_at(root);
-    l4[paging::kSlotCpuAreas] = Entry(area_l3, kTable);
-    l4[paging::kSlotImage] = Entry(image_l3, kTable);
+    l4[paging::kSlotImage] = Entry(l3, kTable);
     roots.on(cpu) = root;
     return {};
 }

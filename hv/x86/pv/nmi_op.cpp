@@ -12,6 +12,7 @@
 #include "hv/hypercall/handlers.hpp"
 #include "hv/policy/policy.hpp"
 #include "hv/sched/sched.hpp"
+#include "hv/sched/softirq.hpp"
 #include "hv/x86/paging/entry.hpp"
 
 namespace hv {
@@ -44,7 +45,7 @@ Outcome do_kexec_op(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
 void arch::send_nmi(Vcpu& vcpu) {
     vcpu.arch.pv.nmi_pending.store(true);
     sched::wake(vcpu);
-    kick_cpu(vcpu.cpu.load());
+    raise_softirq_on(vcpu.cpu.load(), Softirq::kExitWork);
 }
 
 }  // namespace hv

@@ -1,48 +1,34 @@
-// SYSCALL from a PV guest: of its kernel a hypercall, of its user a system call to its kernel.
+// SYSCALL from a PV guest, beside what entry.S does itself: of its kernel it is a hypercall, of its
+// user mode a system call to its kernel.
 #include "arch/cpu.hpp"
 #include "hv/domain/vcpu.hpp"
 #include "hv/hypercall/table.hpp"
-#include "hv/sched/softirq.hpp"
-#include "hv/x86/cpu/resume.hpp"
 #include "hv/x86/pv/traps.hpp"
 
-namespace hv::pv {
-namespace {
+using namespace hv;
 
-constexpr uint64_t kSyscallBytes = 2;  // the instruction's length
+// What entry.S looks at in a vCPU and calls without asking C++.
+static_assert(offsetof(Vcpu, info) == VCPU_INFO && sizeof(std::atomic<vcpu_info*>) == 8);
+static_assert(offsetof(Vcpu, arch) + offsetof(arch::VcpuState, pv) +
+                  offsetof(arch::PvVcpu, kernel_mode) ==
+              VCPU_KERNEL_MODE);
+static_assert(offsetof(vcpu_info, evtchn_upcall_pending) == VCPU_INFO_PENDING);
+static_assert(offsetof(vcpu_info, evtchn_upcall_mask) == VCPU_INFO_MASK);
+static_assert(kHypercalls == HYPERCALLS && static_cast<int>(Errno::kENOSYS) == ENOSYS);
 
-/// The guest is to issue the call again, with the arguments that tell how far it got.
-void rewind(arch::Registers& regs, const Continuation& c, uint64_t number) {
-    uint64_t* const argument[] = {&regs.rdi, &regs.rsi, &regs.rdx, &regs.r10, &regs.r8};
+/// The guest is to issue the call again, with the arguments that tell how far it got; rax still is
+/// the number.
+extern "C" void hv_continue_hypercall(arch::Registers* regs) {
+    constexpr uint64_t kSyscallBytes = 2;  // the instruction's length
+    const Continuation& c = arch::current().continuation;
+    uint64_t* const argument[] = {&regs->rdi, &regs->rsi, &regs->rdx, &regs->r10, &regs->r8};
     for (unsigned i = 0; i < c.count; ++i) *argument[i] = c.args[i];
-    regs.rax = number;
-    regs.rip -= kSyscallBytes;
+    regs->rip -= kSyscallBytes;
 }
 
-void hypercall(Vcpu& vcpu, arch::Registers& regs) {
-    const uint64_t number = regs.rax;
-    const HypercallHandler handler = find_hypercall(number);
-    if (!handler) {
-        regs.rax = static_cast<uint64_t>(-static_cast<int64_t>(Errno::kENOSYS));
-        return;
-    }
-    const Outcome outcome = handler(regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8);
-    if (outcome.again)
-        rewind(regs, vcpu.continuation, number);
-    else
-        regs.rax = static_cast<uint64_t>(outcome.value);
-}
-
-}  // namespace
-}  // namespace hv::pv
-
-extern "C" void hv_syscall(hv::arch::Registers* regs) {
-    hv::Vcpu& vcpu = hv::arch::current();
+extern "C" void hv_system_call(arch::Registers* regs) {
     if (regs->entry_vector == VECTOR_SYSCALL32)
-        hv::pv::inject_syscall32();
-    else if (vcpu.arch.pv.kernel_mode)
-        hv::pv::hypercall(vcpu, *regs);
+        pv::inject_syscall32();
     else
-        hv::pv::inject_syscall();
-    hv_exit_work();
+        pv::inject_syscall();
 }

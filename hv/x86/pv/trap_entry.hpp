@@ -5,8 +5,10 @@
 
 namespace hv::pv {
 
-/// An exception raised by the guest that is current; changes its registers.
+/// An exception raised by the guest that is current, other than a page fault; changes its
+/// registers.
 void guest_exception(arch::Registers& regs);
+void guest_page_fault(arch::Registers& regs);
 
 /// A page fault in the hypervisor that is no mistake: a descriptor of the guest's LDT that is not
 /// mapped yet (segment loads on the way back to it). True: try again.

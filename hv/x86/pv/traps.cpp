@@ -1,7 +1,5 @@
 #include "hv/x86/pv/traps.hpp"
 
-#include <span>
-
 #include "arch/cpu.hpp"
 #include "arch/guest_memory.hpp"
 #include "hv/console/log.hpp"
@@ -32,72 +30,97 @@ constexpr uint64_t kErrorIdt = 2;  // of #GP: the selector names an IDT entry
 constexpr uint64_t kFlagsCleared =
     eflags::kTf | eflags::kRf | 1 << 14 /* NT */ | 1 << 17 /* VM */ | 1 << 18 /* AC */;
 
-struct Bounce {
-    uint64_t handler;
-    bool masks_events;
-    bool has_error = false;
-    uint32_t error = 0;
-    const Registers* failsafe = nullptr;  ///< whose selectors the frame shows
+/// What lies between the frame's first two words, rcx and r11, and what IRET knows.
+struct NoExtra {
+    static constexpr unsigned kWords = 0;
+    template <class Put>
+    bool write(Put) const {
+        return true;
+    }
+};
+struct ErrorCode {
+    static constexpr unsigned kWords = 1;
+    uint32_t error;
+    template <class Put>
+    bool write(Put put) const {
+        return put(2, error);
+    }
+};
+struct Selectors {
+    static constexpr unsigned kWords = 4;
+    const Registers& of;
+    template <class Put>
+    bool write(Put put) const {
+        return put(2, of.ds) && put(3, of.es) && put(4, of.fs) && put(5, of.gs);
+    }
 };
 
-/// Puts the frame on the guest kernel's stack and lets the vCPU continue at the handler.
-void bounce(const Bounce& b) {
+/// Puts the frame on the guest kernel's stack and lets the vCPU continue at `handler`. The frame is
+///   rcx r11 [extra] rip cs|mask rflags rsp ss
+/// with the lowest address first. A stack that cannot be written is the domain's end.
+template <class Extra>
+[[gnu::noinline]] void bounce(uint64_t handler, bool masks_events, const Extra extra) {
     Vcpu& vcpu = arch::current();
     Registers& regs = cpu::guest_registers();
     arch::PvVcpu& pv = vcpu.arch.pv;
-    if (!b.handler) return vcpu.domain->crash("no handler is registered for what happened");
-    const bool from_kernel = pv.kernel_mode;
+    if (!handler) [[unlikely]]
+        return vcpu.domain->crash("no handler is registered for what happened");
+    // The guest's kernel really runs in ring 3, but is to see itself in ring 0.
+    uint64_t cs = regs.cs & ~3u;
     uint64_t sp = regs.rsp;
-    if (!from_kernel) {
+    if (!pv.kernel_mode) {
         toggle_mode(vcpu);
         sp = pv.kernel_sp;
+        cs = regs.cs;
     }
     vcpu_info* info = vcpu.info.load(std::memory_order_relaxed);
     const uint8_t mask = info->evtchn_upcall_mask;
-
-    // rcx r11 [ds es fs gs] [error] rip cs|mask rflags rsp ss
-    uint64_t frame[12];
-    unsigned n = 0;
-    frame[n++] = regs.rcx;
-    frame[n++] = regs.r11;
-    if (b.failsafe) {
-        for (uint16_t selector : {b.failsafe->ds, b.failsafe->es, b.failsafe->fs, b.failsafe->gs})
-            frame[n++] = selector;
-    }
-    if (b.has_error) frame[n++] = b.error;
-    frame[n++] = regs.rip;
-    // The guest's kernel really runs in ring 3, but is to see itself in ring 0.
-    frame[n++] = (from_kernel ? regs.cs & ~3u : regs.cs) | uint64_t{mask} << 32;
     uint64_t flags = (regs.rflags & ~eflags::kIf) | (mask ? 0 : eflags::kIf);
     if (vcpu.domain->vm_assist.load(std::memory_order_relaxed) & kArchitecturalIopl)
         flags |= uint64_t{pv.iopl} << 12;
-    frame[n++] = flags;
-    frame[n++] = regs.rsp;
-    frame[n++] = regs.ss;
 
-    sp = (sp & ~uint64_t{15}) - n * sizeof(uint64_t);
-    if (!arch::copy_to_guest(sp, frame, n * sizeof(uint64_t)).ok())
+    constexpr unsigned kRip = 2 + Extra::kWords, kWords = kRip + 5;
+    sp = (sp & ~uint64_t{15}) - kWords * sizeof(uint64_t);
+    uint64_t to = sp;
+    bool written = cpu::confine_to_guest<kWords * sizeof(uint64_t)>(to);
+    if (written) {
+        const auto put = [to](unsigned n, uint64_t word) {
+            return cpu::store_word<uint64_t>(to + n * sizeof(uint64_t), &word);
+        };
+        cpu::allow_user_access();
+        written = put(0, regs.rcx) && put(1, regs.r11) && extra.write(put) && put(kRip, regs.rip) &&
+                  put(kRip + 1, cs | uint64_t{mask} << 32) && put(kRip + 2, flags) &&
+                  put(kRip + 3, regs.rsp) && put(kRip + 4, regs.ss);
+        cpu::forbid_user_access();
+    }
+    if (!written) [[unlikely]]
         return vcpu.domain->crash("its kernel stack cannot be written for an exception frame");
 
-    if (b.masks_events) info->evtchn_upcall_mask = 1;
+    if (masks_events) info->evtchn_upcall_mask = 1;
     regs.rsp = sp;
     regs.ss = SEL_GUEST_SS;
     regs.cs = SEL_GUEST_CS64;
-    regs.rip = b.handler;
+    regs.rip = handler;
     regs.rflags &= ~kFlagsCleared;
     regs.entry_vector = VECTOR_SYSCALL;  // rcx and r11 are in the frame: leave by SYSRET
 }
 
-void inject(uint8_t vector, bool has_error, uint32_t error) {
+void inject(uint8_t vector) {
     const trap_info& t = arch::current().arch.pv.traps[vector];
-    bounce({.handler = t.address,
-            .masks_events = static_cast<bool>(t.flags & 4),
-            .has_error = has_error,
-            .error = error});
+    bounce(t.address, t.flags & 4, NoExtra{});
+}
+
+void inject(uint8_t vector, uint32_t error) {
+    const trap_info& t = arch::current().arch.pv.traps[vector];
+    bounce(t.address, t.flags & 4, ErrorCode{error});
 }
 
 bool has_error_code(uint8_t vector) {
     return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21;
+}
+
+void inject_as_hardware(uint8_t vector, uint32_t error) {
+    has_error_code(vector) ? inject(vector, error) : inject(vector);
 }
 
 /// A fault in the vCPU's window: the processor wanted a descriptor. One of the LDT may only be not
@@ -108,7 +131,7 @@ bool descriptor_fault(uint64_t address, uint32_t error) {
     const uint64_t gdt = paging::gdt_address(vcpu), ldt = paging::ldt_address(vcpu);
     if (address < gdt || address >= ldt + paging::kLdtPages * kPageSize) return false;
     if (address < ldt) {
-        inject(13, true, static_cast<uint32_t>(address - gdt) & 0xfff8);
+        inject(13, static_cast<uint32_t>(address - gdt) & 0xfff8);
         return true;
     }
     if (!fault_in_ldt(address))
@@ -116,7 +139,107 @@ bool descriptor_fault(uint64_t address, uint32_t error) {
     return true;
 }
 
-void page_fault(Registers& regs) {
+/// `int n`, which only reaches the guest's table by way of #GP; its DPL decides.
+bool software_interrupt(Registers& regs) {
+    if (!(regs.error_code & kErrorIdt) || (regs.error_code & 1)) return false;
+    const auto vector = static_cast<uint8_t>(regs.error_code >> 3);
+    arch::PvVcpu& pv = arch::current().arch.pv;
+    const unsigned ring = pv.kernel_mode ? 1 : 3;
+    if ((pv.traps[vector].flags & 3) < ring || !pv.traps[vector].address) return false;
+    regs.rip += kIntBytes;
+    inject(vector);
+    return true;
+}
+
+void device_not_available() {
+    // TS is the guest's wish (fpu_taskswitch); the state itself is always loaded. Delivering
+    // clears it, as the ABI has it.
+    arch::fpu::set_guest_ts(arch::current(), false);
+    inject(7);
+}
+
+void debug_exception() {
+    uint64_t dr6;
+    asm volatile("mov %%dr6, %0" : "=r"(dr6));
+    note_debug_status(arch::current(), dr6);
+    inject(1);
+}
+
+}  // namespace
+
+void inject_trap(uint8_t vector) {
+    inject(vector);
+}
+void inject_trap(uint8_t vector, uint32_t error_code) {
+    inject(vector, error_code);
+}
+
+void inject_page_fault(uint64_t cr2, uint32_t error_code) {
+    Vcpu& vcpu = arch::current();
+    vcpu.arch.pv.cr2_guest = cr2;
+    vcpu.info.load(std::memory_order_relaxed)->arch.cr2 = cr2;
+    inject(14, error_code);
+}
+
+void inject_failsafe(const Registers& wanted) {
+    const arch::PvVcpu& pv = arch::current().arch.pv;
+    bounce(pv.failsafe_callback, pv.failsafe_masks_events, Selectors{wanted});
+}
+
+void inject_syscall() {
+    const arch::PvVcpu& pv = arch::current().arch.pv;
+    bounce(pv.syscall_callback, pv.syscall_masks_events, NoExtra{});
+}
+
+void inject_syscall32() {
+    const arch::PvVcpu& pv = arch::current().arch.pv;
+    if (pv.syscall32_callback && !pv.kernel_mode)
+        return bounce(pv.syscall32_callback, pv.syscall32_masks_events, NoExtra{});
+    cpu::guest_registers().rip -= 2;  // as if the instruction did not exist
+    inject(6);
+}
+
+void deliver_events() {
+    Vcpu& vcpu = arch::current();
+    const vcpu_info* info = vcpu.info.load(std::memory_order_relaxed);
+    if (!info || !info->evtchn_upcall_pending || info->evtchn_upcall_mask) return;
+    if (arch::is_idle(vcpu) || !vcpu.arch.pv.event_callback) return;
+    bounce(vcpu.arch.pv.event_callback, true, NoExtra{});
+}
+
+void guest_int80(Registers& regs) {
+    const arch::PvVcpu& pv = arch::current().arch.pv;
+    const trap_info& t = pv.traps[0x80];
+    if (t.address && (t.flags & 3) >= (pv.kernel_mode ? 1 : 3)) return inject(0x80);
+    regs.rip -= kIntBytes;
+    inject(13, 0x80 << 3 | kErrorIdt);
+}
+
+void inject_return_fault(uint8_t vector, uint32_t error_code, uint64_t cr2) {
+    if (vector == 14 && descriptor_fault(cr2, error_code)) return;
+    if (vector == 14) return inject_page_fault(cr2, error_code);
+    inject_as_hardware(vector, error_code);
+}
+
+void deliver_nmi() {
+    Vcpu& vcpu = arch::current();
+    arch::PvVcpu& pv = vcpu.arch.pv;
+    if (pv.nmi_masked || !pv.nmi_pending.load(std::memory_order_relaxed)) return;
+    const uint64_t handler = vcpu.domain->vcpu(0)->arch.pv.nmi_callback;
+    if (!handler || !pv.nmi_pending.exchange(false)) return;
+    pv.nmi_masked = true;
+    bounce(handler, true, NoExtra{});
+}
+
+bool in_guest_context() {
+    return !arch::is_idle(arch::current());
+}
+
+bool fix_hypervisor_fault(uint64_t address, uint32_t) {
+    return in_guest_context() && fault_in_ldt(address);
+}
+
+void guest_page_fault(Registers& regs) {
     const uint64_t address = cpu::read_cr2();
     const uint32_t error = regs.error_code;
     const bool kernel = arch::current().arch.pv.kernel_mode;
@@ -128,109 +251,6 @@ void page_fault(Registers& regs) {
     inject_page_fault(address, kernel ? error & ~kErrorUser : error | kErrorUser);
 }
 
-/// `int n`, which only reaches the guest's table by way of #GP; its DPL decides.
-bool software_interrupt(Registers& regs) {
-    if (!(regs.error_code & kErrorIdt) || (regs.error_code & 1)) return false;
-    const auto vector = static_cast<uint8_t>(regs.error_code >> 3);
-    arch::PvVcpu& pv = arch::current().arch.pv;
-    const unsigned ring = pv.kernel_mode ? 1 : 3;
-    if ((pv.traps[vector].flags & 3) < ring || !pv.traps[vector].address) return false;
-    regs.rip += kIntBytes;
-    inject(vector, false, 0);
-    return true;
-}
-
-void device_not_available() {
-    // TS is the guest's wish (fpu_taskswitch); the state itself is always loaded. Delivering
-    // clears it, as the ABI has it.
-    arch::fpu::set_guest_ts(arch::current(), false);
-    inject(7, false, 0);
-}
-
-void debug_exception() {
-    uint64_t dr6;
-    asm volatile("mov %%dr6, %0" : "=r"(dr6));
-    note_debug_status(arch::current(), dr6);
-    inject(1, false, 0);
-}
-
-}  // namespace
-
-void inject_trap(uint8_t vector) {
-    inject(vector, false, 0);
-}
-void inject_trap(uint8_t vector, uint32_t error_code) {
-    inject(vector, true, error_code);
-}
-
-void inject_page_fault(uint64_t cr2, uint32_t error_code) {
-    Vcpu& vcpu = arch::current();
-    vcpu.arch.pv.cr2_guest = cr2;
-    vcpu.info.load(std::memory_order_relaxed)->arch.cr2 = cr2;
-    inject(14, true, error_code);
-}
-
-void inject_failsafe(const Registers& wanted) {
-    const arch::PvVcpu& pv = arch::current().arch.pv;
-    bounce({.handler = pv.failsafe_callback,
-            .masks_events = pv.failsafe_masks_events,
-            .failsafe = &wanted});
-}
-
-void inject_syscall() {
-    const arch::PvVcpu& pv = arch::current().arch.pv;
-    bounce({.handler = pv.syscall_callback, .masks_events = pv.syscall_masks_events});
-}
-
-void inject_syscall32() {
-    const arch::PvVcpu& pv = arch::current().arch.pv;
-    if (pv.syscall32_callback && !pv.kernel_mode)
-        return bounce(
-            {.handler = pv.syscall32_callback, .masks_events = pv.syscall32_masks_events});
-    cpu::guest_registers().rip -= 2;  // as if the instruction did not exist
-    inject(6, false, 0);
-}
-
-void deliver_events() {
-    Vcpu& vcpu = arch::current();
-    const vcpu_info* info = vcpu.info.load(std::memory_order_relaxed);
-    if (!info || !info->evtchn_upcall_pending || info->evtchn_upcall_mask) return;
-    if (arch::is_idle(vcpu) || !vcpu.arch.pv.event_callback) return;
-    bounce({.handler = vcpu.arch.pv.event_callback, .masks_events = true});
-}
-
-void guest_int80(Registers& regs) {
-    const arch::PvVcpu& pv = arch::current().arch.pv;
-    const trap_info& t = pv.traps[0x80];
-    if (t.address && (t.flags & 3) >= (pv.kernel_mode ? 1 : 3)) return inject(0x80, false, 0);
-    regs.rip -= kIntBytes;
-    inject(13, true, 0x80 << 3 | kErrorIdt);
-}
-
-void inject_return_fault(uint8_t vector, uint32_t error_code, uint64_t cr2) {
-    if (vector == 14 && descriptor_fault(cr2, error_code)) return;
-    if (vector == 14) return inject_page_fault(cr2, error_code);
-    inject(vector, has_error_code(vector), error_code);
-}
-
-void deliver_nmi() {
-    Vcpu& vcpu = arch::current();
-    arch::PvVcpu& pv = vcpu.arch.pv;
-    if (pv.nmi_masked || !pv.nmi_pending.load(std::memory_order_relaxed)) return;
-    const uint64_t handler = vcpu.domain->vcpu(0)->arch.pv.nmi_callback;
-    if (!handler || !pv.nmi_pending.exchange(false)) return;
-    pv.nmi_masked = true;
-    bounce({.handler = handler, .masks_events = true});
-}
-
-bool in_guest_context() {
-    return !arch::is_idle(arch::current());
-}
-
-bool fix_hypervisor_fault(uint64_t address, uint32_t) {
-    return in_guest_context() && fault_in_ldt(address);
-}
-
 void guest_exception(Registers& regs) {
     const auto vector = static_cast<uint8_t>(regs.entry_vector);
     switch (vector) {
@@ -238,18 +258,16 @@ void guest_exception(Registers& regs) {
             return debug_exception();
         case 6:
             if (emulate_invalid_opcode(regs)) return;
-            return inject(vector, false, 0);
+            return inject(vector);
         case 7:
             return device_not_available();
         case 13:
             if (software_interrupt(regs)) return;
             // At an address where no code can be, the fault is the address's.
             if (paging::is_guest_address(regs.rip) && emulate_privileged(regs)) return;
-            return inject(vector, true, regs.error_code);
-        case 14:
-            return page_fault(regs);
+            return inject(vector, regs.error_code);
         default:
-            return inject(vector, has_error_code(vector), regs.error_code);
+            return inject_as_hardware(vector, regs.error_code);
     }
 }
 
