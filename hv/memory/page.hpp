@@ -88,20 +88,57 @@ class PageInfo {
     }
 
     /// One general reference if the frame is allocated to `owner`; false if not, or at the limit.
-    bool get(DomId owner);
+    bool get(DomId owner) {
+        const uint64_t want = kOwned | (uint64_t{owner.raw()} << kOwnerShift);
+        uint64_t now = refs.load(std::memory_order_relaxed);
+        do {
+            if ((now & (kOwned | kOwnerMask)) != want) return false;
+            // Neither 0 nor the limit.
+            if (static_cast<uint32_t>(now + 1) <= 1) return false;
+        } while (!refs.compare_exchange_weak(now, now + 1, std::memory_order_acquire,
+                                             std::memory_order_relaxed));
+        return true;
+    }
     /// One more on a frame that the caller holds already; false at the limit.
     bool get_again();
     /// Drops a general reference; the last one frees the frame.
-    void put();
+    void put() {
+        const uint64_t before = refs.fetch_sub(1, std::memory_order_acq_rel);
+        if ((before & kRefMask) <= 1) [[unlikely]]
+            last_put(before);
+    }
     /// Clears kAllocated; true if this call did it (the caller then owes the put()).
     bool clear_allocated();
 
     /// A type reference for kWritable (needs no check of contents); the caller holds a general
     /// one. False if the frame is in use as something else. Page tables: pv/page_type.hpp.
-    bool get_writable_type();
+    bool get_writable_type() {
+        uint64_t now = type.load(std::memory_order_acquire);
+        const uint64_t count = now & kTypeCountMask;
+        if ((now & kTypeMask) == kWritableType && count && count != kTypeCountMask &&
+            type.compare_exchange_strong(now, now + 1, std::memory_order_acq_rel))
+            return true;
+        return first_writable_type(now);
+    }
     /// Drops a type reference of a type whose contents need no undoing (kWritable, and
     /// kDescriptor); page tables go through pv/page_type.hpp.
-    void put_simple_type();
+    void put_simple_type() {
+        uint64_t now = type.load(std::memory_order_acquire);
+        if ((now & kTypeCountMask) > 1 &&
+            type.compare_exchange_strong(now, now - 1, std::memory_order_acq_rel))
+            return;
+        last_simple_type(now);
+    }
+
+  private:
+    static constexpr uint64_t kWritableType = uint64_t{static_cast<uint8_t>(PageType::kWritable)}
+                                              << kTypeShift;
+
+    // What the functions above come to when they find anything but the usual; all cases, given the
+    // word as it was.
+    void last_put(uint64_t before);
+    bool first_writable_type(uint64_t now);
+    void last_simple_type(uint64_t now);
 };
 static_assert(sizeof(PageInfo) == 16);
 
@@ -145,7 +182,11 @@ class PageRef {
   public:
     PageRef() = default;
     /// kEINVAL unless `mfn` is RAM that `owner` holds.
-    static Result<PageRef> take(Mfn mfn, DomId owner);
+    static Result<PageRef> take(Mfn mfn, DomId owner) {
+        PageInfo* page = page_info(mfn);
+        if (!page || !page->get(owner)) return Errno::kEINVAL;
+        return adopt(page);
+    }
     static PageRef adopt(PageInfo* page) {
         PageRef r;
         r.page_ = page;

@@ -11,8 +11,8 @@
 #include "arch/memory.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/grant/grant.hpp"
+#include "hv/x86/pv/leaf.hpp"
 #include "hv/x86/pv/mmu.hpp"
-#include "hv/x86/pv/page_type.hpp"
 
 namespace hv::arch {
 namespace {
@@ -48,10 +48,6 @@ Entry grant_entry(Mfn frame, bool read_only, uint32_t flags) {
     return Entry(frame, bits);
 }
 
-PageInfo& table_of(const Slot& slot) {
-    return slot.table ? *slot.table.get() : *page_info(virt_to_mfn(slot.entry));
-}
-
 DomId owner_of(Mfn frame) {
     const PageInfo* page = page_info(frame);
     const Result<DomId> owner = page ? page->owner() : Result<DomId>(Errno::kESRCH);
@@ -64,8 +60,8 @@ Result<> map_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t gn
     Domain& domain = *current().domain;
     LockGuard guard(domain.arch.paging_lock);
     Slot slot = TRY(find_slot(domain, host_address, gntmap_flags));
-    return pv::replace_entry(domain, owner_of(frame), table_of(slot), 1, slot.entry,
-                             grant_entry(frame, read_only, gntmap_flags), false);
+    return pv::replace_leaf(domain, owner_of(frame), slot.entry,
+                            grant_entry(frame, read_only, gntmap_flags), false);
 }
 
 Result<> unmap_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t gntmap_flags,
@@ -81,11 +77,10 @@ Result<> unmap_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t 
         if (!source) return Errno::kEINVAL;
         replacement = *source;
         const DomId owner = replacement.present() ? owner_of(replacement.mfn()) : domain.id;
-        TRY(pv::replace_entry(domain, owner, table_of(slot), 1, slot.entry, replacement, false));
-        PageInfo& source_table = *page_info(virt_to_mfn(source));
-        return pv::replace_entry(domain, domain.id, source_table, 1, source, Entry(), false);
+        TRY(pv::replace_leaf(domain, owner, slot.entry, replacement, false));
+        return pv::replace_leaf(domain, domain.id, source, Entry(), false);
     }
-    return pv::replace_entry(domain, domain.id, table_of(slot), 1, slot.entry, replacement, false);
+    return pv::replace_leaf(domain, domain.id, slot.entry, replacement, false);
 }
 
 Result<Mfn> guest_frame_to_mfn(Domain&, Gfn gfn) {

@@ -9,6 +9,7 @@
 #include "hv/x86/paging/host.hpp"
 #include "hv/x86/paging/m2p.hpp"
 #include "hv/x86/pv/isolation.hpp"
+#include "hv/x86/pv/leaf.hpp"
 #include "hv/x86/pv/page_type.hpp"
 
 namespace hv::pv {
@@ -21,10 +22,6 @@ Mfn loaded_table(const Vcpu& vcpu) {
     return vcpu.arch.pv.kernel_mode ? vcpu.arch.pv.kernel_table : vcpu.arch.pv.user_table;
 }
 
-Entry load(const Entry* slot) {
-    return Entry(__atomic_load_n(reinterpret_cast<const uint64_t*>(slot), __ATOMIC_RELAXED));
-}
-
 }  // namespace
 
 Entry* find_leaf(const Vcpu& vcpu, uint64_t linear) {
@@ -32,7 +29,8 @@ Entry* find_leaf(const Vcpu& vcpu, uint64_t linear) {
     Mfn table = loaded_table(vcpu);
     if (table == kInvalidMfn) return nullptr;
     for (unsigned level = 4; level > 1; --level) {
-        const Entry e = load(arch::mfn_to_virt<Entry>(table) + paging::index_of(linear, level));
+        const Entry e =
+            read_entry(arch::mfn_to_virt<Entry>(table) + paging::index_of(linear, level));
         if (!e.present() || e.large()) return nullptr;
         table = e.mfn();
     }
@@ -46,7 +44,7 @@ Result<PageRef> leaf_table_at(uint64_t linear) {
     Vcpu& vcpu = arch::current();
     const Entry* mapping = find_leaf(vcpu, linear);
     if (!mapping) return Errno::kEINVAL;
-    const Entry e = load(mapping);
+    const Entry e = read_entry(mapping);
     if (!e.present()) return Errno::kEINVAL;
     PageRef page = TRY(PageRef::take(e.mfn(), vcpu.domain->id));
     const uint64_t word = page->type.load();
@@ -69,9 +67,9 @@ Result<> write_pte_checked(uint64_t linear, uint64_t old_pte, uint64_t new_pte, 
     LockGuard guard(domain.arch.paging_lock);
     PageRef table = TRY(leaf_table_at(linear));
     auto* slot = arch::mfn_to_virt<Entry>(table.mfn()) + (linear & ~kPageMask) / sizeof(Entry);
-    matched = !compare || load(slot).raw() == old_pte;
+    matched = !compare || read_entry(slot).raw() == old_pte;
     if (!matched) return {};
-    return replace_entry(domain, domain.id, *table.get(), 1, slot, Entry(new_pte), false);
+    return replace_leaf(domain, domain.id, slot, Entry(new_pte), false);
 }
 
 void invalidate_page(uint64_t linear) {

@@ -8,6 +8,7 @@
 #include "hv/policy/policy.hpp"
 #include "hv/x86/paging/flush.hpp"
 #include "hv/x86/pv/isolation.hpp"
+#include "hv/x86/pv/leaf.hpp"
 #include "hv/x86/pv/mmu.hpp"
 #include "hv/x86/pv/page_type.hpp"
 #include "hv/x86/pv/update_flush.hpp"
@@ -55,7 +56,6 @@ Result<FrameOwner> frame_owner(uint16_t id) {
 
 Result<Owners> decode_owners(uint32_t foreigndom) {
     Domain* const self = arch::current().domain;
-    if (foreigndom == DOMID_SELF) return Owners{self, {}, {self->id, {}}};
     const uint32_t tables = foreigndom >> 16;
     DomainRef other = TRY(other_domain(tables ? static_cast<uint16_t>(tables - 1) : DOMID_SELF));
     FrameOwner frames = TRY(frame_owner(static_cast<uint16_t>(foreigndom)));
@@ -63,16 +63,25 @@ Result<Owners> decode_owners(uint32_t foreigndom) {
     return Owners{owner, static_cast<DomainRef&&>(other), static_cast<FrameOwner&&>(frames)};
 }
 
-/// The page-table page of the previous request, so that a run of updates to it looks it up once.
-class TableCursor {
+/// What a run of requests has in common: whose tables and frames it is about, and the table of the
+/// request before, which is mostly that of the next. Lives under the tables' paging lock.
+class Batch {
   public:
-    Result<PageInfo*> table(Domain& owner, Mfn mfn) {
-        if (!page_ || page_.mfn() != mfn) page_ = TRY(PageRef::take(mfn, owner.id));
-        return page_.get();
-    }
+    Batch(Domain& table_owner, DomId frame_owner) : tables_(table_owner), frames_(frame_owner) {}
+
+    Result<> apply(const mmu_update& request);
 
   private:
-    PageRef page_;
+    [[gnu::always_inline]] inline Result<> update_entry(uint64_t address, uint64_t value,
+                                                        bool preserve_ad);
+    [[gnu::noinline]] Result<> update_other_page(uint64_t address, uint64_t value,
+                                                 bool preserve_ad);
+    [[gnu::noinline]] Result<> apply_other(const mmu_update& request);
+
+    Domain& tables_;
+    DomId frames_;
+    PageRef page_;                  ///< of the request before
+    Mfn leaf_table_ = kInvalidMfn;  ///< the same, if it is a checked L1 table
 };
 
 /// A frame that is no page table (any more): an ordinary write, while it is held writable.
@@ -83,10 +92,31 @@ Result<> plain_write(PageInfo& page, uint64_t* slot, uint64_t value) {
     return {};
 }
 
-Result<> update_entry(Owners& owners, TableCursor& cursor, uint64_t address, uint64_t value,
-                      bool preserve_ad) {
-    Domain& domain = *owners.tables;
-    PageInfo& page = *TRY(cursor.table(domain, mfn_of(address)));
+constexpr bool is_checked_leaf_table(uint64_t type_word) {
+    constexpr uint64_t kWant = uint64_t{static_cast<uint8_t>(PageType::kL1)}
+                                   << PageInfo::kTypeShift |
+                               PageInfo::kValidated;
+    return (type_word & (PageInfo::kTypeMask | PageInfo::kValidated)) == kWant;
+}
+
+/// The usual: an entry of the L1 table that the last request was about. Nobody can change what the
+/// frame is meanwhile but an update of a table above it, which forgets it (update_other_page).
+Result<> Batch::update_entry(uint64_t address, uint64_t value, bool preserve_ad) {
+    if (mfn_of(address) != leaf_table_) {
+        if (!page_ || page_.mfn() != mfn_of(address))
+            page_ = TRY(PageRef::take(mfn_of(address), tables_.id));
+        if (!is_checked_leaf_table(page_->type.load(std::memory_order_acquire))) [[unlikely]]
+            return update_other_page(address, value, preserve_ad);
+        leaf_table_ = mfn_of(address);
+    }
+    return replace_leaf(tables_, frames_, arch::machine_to_virt<Entry>(address), Entry(value),
+                        preserve_ad);
+}
+
+/// An entry of a higher table, or a word of a frame that is none. `page_` is its frame.
+Result<> Batch::update_other_page(uint64_t address, uint64_t value, bool preserve_ad) {
+    leaf_table_ = kInvalidMfn;
+    PageInfo& page = *page_.get();
     auto* slot = arch::machine_to_virt<uint64_t>(address);
     const uint64_t word = page.type.load(std::memory_order_acquire);
     const PageType type = page.page_type();
@@ -96,30 +126,31 @@ Result<> update_entry(Owners& owners, TableCursor& cursor, uint64_t address, uin
     // Checked in part only: an interrupted pin that is still to be continued.
     if (!(word & PageInfo::kValidated)) return Errno::kEINVAL;
     const auto level = static_cast<unsigned>(type);
-    TRY(replace_entry(domain, owners.frames.id, page, level, reinterpret_cast<Entry*>(slot),
-                      Entry(value), preserve_ad));
-    if (level == 4) isolation::l4_changed(domain);
+    TRY(replace_entry(tables_, page, level, reinterpret_cast<Entry*>(slot), Entry(value),
+                      preserve_ad));
+    if (level == 4) isolation::l4_changed(tables_);
     return {};
 }
 
-/// MMU_MACHPHYS_UPDATE: what the M2P says of a frame of the domain's.
-Result<> update_machphys(Owners& owners, Mfn mfn, uint64_t pfn) {
-    PageRef page = TRY(PageRef::take(mfn, owners.frames.id));
-    arch::set_m2p(mfn, pfn);
-    return {};
-}
-
-Result<> apply(Owners& owners, TableCursor& cursor, const mmu_update& request) {
+inline Result<> Batch::apply(const mmu_update& request) {
     const uint64_t command = request.ptr & 7;
-    const uint64_t address = request.ptr & ~uint64_t{7};
+    // A PV guest's entries hold machine frames in any case: both names mean the same.
+    if (command == MMU_NORMAL_PT_UPDATE || command == MMU_PT_UPDATE_NO_TRANSLATE) [[likely]]
+        return update_entry(request.ptr - command, request.val, false);
+    return apply_other(request);
+}
+
+Result<> Batch::apply_other(const mmu_update& request) {
+    const uint64_t command = request.ptr & 7;
     switch (command) {
-        case MMU_NORMAL_PT_UPDATE:
-        case MMU_PT_UPDATE_NO_TRANSLATE:  // a PV guest's entries hold machine frames in any case
-            return update_entry(owners, cursor, address, request.val, false);
         case MMU_PT_UPDATE_PRESERVE_AD:
-            return update_entry(owners, cursor, address, request.val, true);
-        case MMU_MACHPHYS_UPDATE:
-            return update_machphys(owners, mfn_of(request.ptr), request.val);
+            return update_entry(request.ptr - command, request.val, true);
+        case MMU_MACHPHYS_UPDATE: {  // what the M2P says of a frame of the domain's
+            const Mfn mfn = mfn_of(request.ptr);
+            PageRef page = TRY(PageRef::take(mfn, frames_));
+            arch::set_m2p(mfn, request.val);
+            return {};
+        }
         default:
             return Errno::kENOSYS;
     }
@@ -135,69 +166,83 @@ Result<> report_done(GuestInOut<unsigned> done, uint64_t now, bool continued) {
     return done.store(before + static_cast<unsigned>(now));
 }
 
-}  // namespace
+struct Requests {
+    uint64_t address;  ///< of the first mmu_update
+    uint64_t count;
+    GuestInOut<unsigned> done;
+    bool continued;
+};
 
-Outcome do_mmu_update(uint64_t requests, uint64_t count, uint64_t done_address, uint64_t foreigndom,
-                      uint64_t) {
-    const bool continued = count & kContinued;
-    count &= ~kContinued & 0xffffffff;
-    const GuestIn<mmu_update> list(requests);
-    const GuestInOut<unsigned> done(done_address);
-    if (const Result<> parked = finish_parked(arch::current()); !parked.ok())
-        return continue_with({requests, count | (continued ? kContinued : 0)});
-
-    Result<Owners> owners = decode_owners(static_cast<uint32_t>(foreigndom));
-    if (!owners.ok()) return owners.error();
-
+Outcome update_tables(Domain& tables, DomId frames, const Requests& requests) {
+    const Mfn& parked = arch::current().arch.pv.parked_table;
     Result<> result;
-    uint64_t i = 0;
+    uint64_t address = requests.address;
+    uint64_t left = requests.count;
     {
-        LockGuard guard(owners->tables->arch.paging_lock);
-        TableCursor cursor;
-        for (; i < count; ++i) {
-            if (i && (i & 63) == 0 && preempt_requested()) {
+        LockGuard guard(tables.arch.paging_lock);
+        Batch batch(tables, frames);
+        for (; left; --left, address += sizeof(mmu_update)) {
+            if ((left & 63) == 0 && left != requests.count && preempt_requested()) {
                 result = Errno::kERESTART;
                 break;
             }
-            Result<mmu_update> request = list.load(i);
-            if (!request.ok()) {
-                result = request.error();
-                break;
-            }
-            result = apply(*owners, cursor, *request);
+            mmu_update request;
+            result = GuestIn<mmu_update>(address).fetch(request);
+            if (result.ok()) result = batch.apply(request);
             if (!result.ok()) break;
             // What was left half dropped is finished before the guest sees the call return: it may
-            // use
-            // the frames as something else right away.
-            if (arch::current().arch.pv.parked_table != kInvalidMfn) {
-                ++i;
+            // use the frames as something else right away.
+            if (parked != kInvalidMfn) {
+                --left, address += sizeof(mmu_update);
                 result = Errno::kERESTART;
                 break;
             }
         }
     }
-    if (const Result<> told = report_done(done, i, continued); !told.ok()) return told.error();
+    if (const Result<> told = report_done(requests.done, requests.count - left, requests.continued);
+        !told.ok())
+        return told.error();
     if (!result.ok() && result.error() == Errno::kERESTART)
-        return continue_with({list.at(i, sizeof(mmu_update)), (count - i) | kContinued});
+        return continue_with({address, left | kContinued});
     return result;
+}
+
+/// Another domain's tables or frames: how the tools build a domain and map its memory.
+[[gnu::noinline]] Outcome update_foreign(uint32_t foreigndom, const Requests& requests) {
+    Result<Owners> owners = decode_owners(foreigndom);
+    if (!owners.ok()) return owners.error();
+    return update_tables(*owners->tables, owners->frames.id, requests);
+}
+
+}  // namespace
+
+Outcome do_mmu_update(uint64_t address, uint64_t count, uint64_t done, uint64_t foreigndom,
+                      uint64_t) {
+    Vcpu& vcpu = arch::current();
+    const Requests requests{address, count & 0xffffffff & ~kContinued, GuestInOut<unsigned>(done),
+                            (count & kContinued) != 0};
+    if (vcpu.arch.pv.parked_table != kInvalidMfn && !finish_parked(vcpu).ok())
+        return continue_with({address, count & 0xffffffff});
+    // The caller's own, which needs no reference: it cannot go away under its own vCPU.
+    if (static_cast<uint32_t>(foreigndom) == DOMID_SELF) [[likely]]
+        return update_tables(*vcpu.domain, vcpu.domain->id, requests);
+    return update_foreign(static_cast<uint32_t>(foreigndom), requests);
 }
 
 namespace {
 
-Outcome update_va(uint64_t linear, uint64_t value, uint64_t flags, DomId frame_owner) {
+Outcome update_va(uint64_t linear, uint64_t value, uint64_t flags, DomId frames) {
     Vcpu& vcpu = arch::current();
     Domain& domain = *vcpu.domain;
-    if (const Result<> parked = finish_parked(vcpu); !parked.ok())
+    if (vcpu.arch.pv.parked_table != kInvalidMfn && !finish_parked(vcpu).ok())
         return continue_with({linear, value, flags});
     Result<> result = Errno::kEINVAL;
     {
         LockGuard guard(domain.arch.paging_lock);
-        if (Entry* slot = find_leaf(vcpu, linear)) {
-            PageInfo& table = *page_info(arch::virt_to_mfn(slot));
-            result = replace_entry(domain, frame_owner, table, 1, slot, Entry(value), false);
-        }
+        if (Entry* slot = find_leaf(vcpu, linear))
+            result = replace_leaf(domain, frames, slot, Entry(value), false);
     }
-    if (!result.ok()) return result;
+    if (!result.ok() || !(flags & UVMF_FLUSHTYPE_MASK)) return result;
     return flush_after_update(vcpu, linear, flags);
 }
 

@@ -3,9 +3,9 @@
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
 #include "hv/console/log.hpp"
-#include "hv/x86/boot/memory_map.hpp"
 #include "hv/x86/paging/host.hpp"
 #include "hv/x86/pv/descriptor.hpp"
+#include "hv/x86/pv/leaf.hpp"
 
 namespace hv::pv {
 namespace {
@@ -44,9 +44,6 @@ Entry* entries_of(const PageInfo& page) {
     return arch::mfn_to_virt<Entry>(mfn_of(page));
 }
 
-Entry read_entry(const Entry* slot) {
-    return Entry(__atomic_load_n(reinterpret_cast<const uint64_t*>(slot), __ATOMIC_RELAXED));
-}
 void write_entry(Entry* slot, Entry value) {
     __atomic_store_n(reinterpret_cast<uint64_t*>(slot), value.raw(), __ATOMIC_RELEASE);
 }
@@ -249,79 +246,10 @@ void drop_or_park(Domain& domain, Mfn mfn) {
     pv.parked_domain = domain.id;
 }
 
-// ---- leaves ---------------------------------------------------------------------------------
-
-Result<> get_leaf(const Domain& table_owner, DomId owner, Entry e) {
-    if (!e.present()) return {};
-    const Mfn mfn = e.mfn();
-    PageInfo* page = page_info(mfn);
-    if (page && page->get(owner)) {
-        if (!e.writable()) return {};
-        if (!page->has(PageInfo::kReadOnly) && page->get_writable_type()) return {};
-        page->put();
-        return Errno::kEBUSY;  // in use as a table or descriptor page
-    }
-    if (boot::is_ram(mfn)) return Errno::kEBUSY;  // another's
-    // Device memory has no references: it is never freed.
-    if (!arch::may_map_device_frame(table_owner, mfn)) return Errno::kEPERM;
-    return {};
-}
-
-void put_leaf(Entry e) {
-    if (!e.present()) return;
-    PageInfo* page = page_info(e.mfn());
-    if (!page || !boot::is_ram(e.mfn())) return;
-    if (e.writable()) page->put_simple_type();
-    page->put();
-}
-
 // ---- one entry of a live table --------------------------------------------------------------
 
-namespace {
-
-/// Writes `wanted` over `old`; with `preserve_ad` the processor may set A and D meanwhile, and
-/// they are carried over. False: the entry is no longer `old`, look again.
-bool exchange(Entry* slot, Entry old, Entry& wanted, bool preserve_ad) {
-    constexpr uint64_t kAd = Entry::kAccessed | Entry::kDirty;
-    auto* word = reinterpret_cast<uint64_t*>(slot);
-    uint64_t expected = old.raw();
-    const uint64_t keep = preserve_ad ? kAd : 0;
-    for (;;) {
-        const Entry now(wanted.raw() | (expected & keep));
-        if (__atomic_compare_exchange_n(word, &expected, now.raw(), false, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_RELAXED)) {
-            wanted = now;
-            return true;
-        }
-        if ((expected ^ old.raw()) & ~kAd) return false;
-    }
-}
-
-Result<> replace_leaf(Domain& table_owner, DomId frame_owner, Entry* slot, Entry wanted,
-                      bool preserve_ad) {
-    for (;;) {
-        const Entry old = read_entry(slot);
-        wanted = paging::adjust_guest_leaf(wanted);
-        // Same frame, same access: only flags change, and no reference does.
-        constexpr uint64_t kMatters = Entry::kAddress | Entry::kPresent | Entry::kWrite;
-        if (old.present() && wanted.present() && !((old.raw() ^ wanted.raw()) & kMatters)) {
-            if (exchange(slot, old, wanted, preserve_ad)) return {};
-            continue;
-        }
-        TRY(get_leaf(table_owner, frame_owner, wanted));
-        if (exchange(slot, old, wanted, preserve_ad && wanted.present())) {
-            put_leaf(old);
-            return {};
-        }
-        put_leaf(wanted);
-    }
-}
-
-}  // namespace
-
-Result<> replace_entry(Domain& table_owner, DomId frame_owner, PageInfo& table, unsigned level,
-                       Entry* slot, Entry wanted, bool preserve_ad) {
-    if (level == 1) return replace_leaf(table_owner, frame_owner, slot, wanted, preserve_ad);
+Result<> replace_entry(Domain& table_owner, PageInfo& table, unsigned level, Entry* slot,
+                       Entry wanted, bool preserve_ad) {
     const auto index = static_cast<size_t>(slot - entries_of(table));
     if (!is_guest_slot(level, index)) return Errno::kEINVAL;
     // A lower table that is replaced may take long to drop; it is parked with the vCPU then, and
@@ -333,8 +261,8 @@ Result<> replace_entry(Domain& table_owner, DomId frame_owner, PageInfo& table, 
     if (!same && wanted.present()) TRY(get_lower(table_owner, level, wanted, Preempt::kYes));
     if (same && (wanted.raw() & kTableRefused)) return Errno::kEINVAL;
     // Under the paging lock nobody but the processor writes here, and it only sets A.
-    Entry written = wanted;
-    while (!exchange(slot, old, written, preserve_ad && wanted.present())) written = wanted;
+    while (!exchange_entry(slot, old, wanted, preserve_ad && wanted.present())) {
+    }
     if (same || !old.present()) return {};
     drop_or_park(table_owner, old.mfn());
     return {};

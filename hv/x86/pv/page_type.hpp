@@ -34,16 +34,11 @@ Result<> put_table(Domain& domain, Mfn mfn, Preempt preempt);
 Result<> pin_table(Domain& domain, Mfn mfn, PageType type);
 Result<> unpin_table(Domain& domain, Mfn mfn);
 
-/// The references that a leaf entry stands for. `owner`: whose frames it may name (foreign maps);
-/// `table_owner`: whose table it goes into. kEPERM: a device's that is not to be had; kEBUSY:
-/// another's RAM, or it may not be written now.
-Result<> get_leaf(const Domain& table_owner, DomId owner, paging::Entry entry);
-void put_leaf(paging::Entry entry);
-
-/// Replaces an entry of a live, checked table of `level`, with all references; `slot` points into
-/// the direct map. `preserve_ad`: keep the processor's A and D bits. kERESTART as above.
-Result<> replace_entry(Domain& table_owner, DomId frame_owner, PageInfo& table, unsigned level,
-                       paging::Entry* slot, paging::Entry wanted, bool preserve_ad);
+/// Replaces an entry of a live, checked table of `level` 2 to 4 (an L1 table's: leaf.hpp), with all
+/// references; `slot` points into the direct map. `preserve_ad`: keep the processor's A and D bits.
+/// kERESTART as above.
+Result<> replace_entry(Domain& table_owner, PageInfo& table, unsigned level, paging::Entry* slot,
+                       paging::Entry wanted, bool preserve_ad);
 
 /// Drops both references; what is left to do when interrupted is parked with the current vCPU.
 /// Nothing may be parked there yet.
