@@ -1,5 +1,6 @@
 // How a PV guest's kernel says where it wants to be entered, and returns from there:
-// set_trap_table, callback_op, stack_switch, set_segment_base, iret (xen.h, callback.h).
+// set_trap_table, callback_op, stack_switch, set_segment_base (xen.h, callback.h). The way back
+// from there: iret.cpp.
 #include <cstdint>
 
 #include <xen/xen.h>
@@ -10,16 +11,10 @@
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/handlers.hpp"
-#include "hv/x86/cpu/bits.hpp"
-#include "hv/x86/cpu/cpu_info.hpp"
 #include "hv/x86/cpu/segment_base.hpp"
 #include "hv/x86/paging/entry.hpp"
-#include "hv/x86/pv/mmu.hpp"
-#include "hv/x86/pv/traps.hpp"
 
 namespace hv {
-
-using pv::kArchitecturalIopl;
 
 Outcome do_set_trap_table(uint64_t table, uint64_t, uint64_t, uint64_t, uint64_t) {
     trap_info* traps = arch::current().arch.pv.traps;
@@ -131,40 +126,6 @@ Outcome do_set_segment_base(uint64_t which, uint64_t base, uint64_t, uint64_t, u
         default:
             return Errno::kEINVAL;
     }
-}
-
-Outcome do_iret(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
-    Vcpu& vcpu = arch::current();
-    arch::Registers& regs = cpu::guest_registers();
-    const Result<iret_context> frame = GuestIn<iret_context>(regs.rsp).load();
-    if (!frame.ok()) {
-        vcpu.domain->crash("iret: its frame cannot be read");
-        return Outcome(0);
-    }
-    const iret_context& f = *frame;
-    if ((f.cs & 3) == 3) {  // to user mode
-        if (vcpu.arch.pv.user_table == kInvalidMfn) {
-            vcpu.domain->crash("iret to user mode without user page tables");
-            return Outcome(0);
-        }
-        pv::toggle_mode(vcpu);
-    }
-    regs.rip = f.rip;
-    regs.cs = static_cast<uint16_t>(f.cs | 3);  // ring 3 either way
-    regs.rflags = (f.rflags & ~(eflags::kIopl | uint64_t{1} << 17)) | eflags::kIf | 2;
-    regs.rsp = f.rsp;
-    regs.ss = static_cast<uint16_t>(f.ss | 3);
-    regs.entry_vector = VECTOR_SYSCALL;
-    if (!(f.flags & VGCF_in_syscall)) {
-        regs.entry_vector = 0;  // rcx and r11 matter: leave by IRET
-        regs.r11 = f.r11;
-        regs.rcx = f.rcx;
-    }
-    if (vcpu.domain->vm_assist.load(std::memory_order_relaxed) & kArchitecturalIopl)
-        vcpu.arch.pv.iopl = static_cast<uint32_t>(f.rflags >> 12 & 3);
-    vcpu.arch.pv.nmi_masked = false;
-    vcpu.info.load(std::memory_order_relaxed)->evtchn_upcall_mask = !(f.rflags & eflags::kIf);
-    return Outcome(static_cast<int64_t>(f.rax));
 }
 
 }  // namespace hv
