@@ -5,6 +5,7 @@
 // uint32_t time_hypercall(number, a1, a2, a3, a4)
     .text
     .globl time_hypercall, time_nothing, time_read_cr0, time_iret, time_page_fault, page_fault_entry
+    .globl time_page_fault_and_back, page_fault_back_entry, system_call_entry
 time_hypercall:
     push %rbx
     push %rbp
@@ -114,6 +115,43 @@ page_fault_entry:
     pop %rbp
     pop %rbx
     ret
+
+// uint32_t time_page_fault_and_back(address): the handler returns behind the faulting load.
+time_page_fault_and_back:
+    push %rbx
+    push %rbp
+    push %r12
+    rdtsc
+    mov %eax, %ebx
+    mov %r12, %rdx
+    mov %ebp, %eax
+    mov (%rdi), %rax
+1:  mov %rax, last_result(%rip)
+    rdtsc
+    sub %ebx, %eax
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+page_fault_back_entry:
+    lea 1b(%rip), %rax
+    mov %rax, 24(%rsp)                  // rip, behind rcx, r11 and the error code
+    pop %rcx
+    pop %r11
+    movq $0, (%rsp)                     // iret_context.flags, where the error code was
+    jmp 2f
+
+// The callback of a system call that does nothing but return.
+system_call_entry:
+    pop %rcx
+    pop %r11
+    push $0x100                         // VGCF_in_syscall: rcx and r11 need not be kept
+2:  push %rcx
+    push %r11
+    push %rax
+    mov $23, %eax
+    syscall
+    ud2
 
     .bss
     .balign 8

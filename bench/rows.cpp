@@ -1,67 +1,21 @@
-// The operations that are counted. Each row runs its operation 2,000 times, warm, with upcalls
-// masked, and prints "BENCH name minimum median": instructions, less those of an empty pair of
-// readings.
+// The hypercalls that are counted, and what they cost with more in one call. Each row prints
+// "BENCH name minimum median"; upcalls are masked. Ways in and out of the guest: rows_traps.cpp.
 #include <initializer_list>
 
 #include "events.hpp"
+#include "measure.hpp"
 #include "memory.hpp"
 #include "platform.hpp"
-#include "print.hpp"
-#include "test.hpp"
 #include "traps.hpp"
 
 extern "C" {
-uint32_t time_hypercall(uint64_t number, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4);
-uint32_t time_nothing();
 uint32_t time_read_cr0();
-uint32_t time_iret(uint16_t cs, uint16_t ss);
-uint32_t time_page_fault(uint64_t address);
-extern const unsigned char page_fault_entry[];
-extern volatile long last_result;
 }
 
 namespace guest {
 namespace {
 
-constexpr unsigned kRounds = 2000;
 constexpr unsigned kFurther = 100;  // entries behind the first, for the rows "each further"
-
-struct Cost {
-    uint32_t minimum, median;
-};
-
-/// Runs `operation`, which returns one reading, kRounds times after a few to warm up.
-template <typename F>
-Cost measure(F operation) {
-    static uint32_t samples[kRounds];
-    for (unsigned i = 0; i < 20; ++i) operation();
-    for (uint32_t& sample : samples) sample = operation();
-    // Shell sort: the median needs order, and 2,000 numbers need no more.
-    for (unsigned gap = kRounds / 2; gap; gap /= 2)
-        for (unsigned i = gap; i < kRounds; ++i)
-            for (unsigned j = i; j >= gap && samples[j - gap] > samples[j]; j -= gap) {
-                const uint32_t larger = samples[j - gap];
-                samples[j - gap] = samples[j];
-                samples[j] = larger;
-            }
-    return {samples[0], samples[kRounds / 2]};
-}
-
-uint32_t empty_pair() {
-    static const uint32_t cost = measure(time_nothing).minimum;
-    return cost;
-}
-
-void report(const char* row, Cost cost, uint32_t base = 0, uint32_t divisor = 1) {
-    print("BENCH %s %u %u\n", row, (cost.minimum - base + divisor / 2) / divisor,
-          (cost.median - base + divisor / 2) / divisor);
-}
-
-template <typename F>
-Cost net(F operation) {
-    const Cost gross = measure(operation);
-    return {gross.minimum - empty_pair(), gross.median - empty_pair()};
-}
 
 /// One hypercall, which must answer `expected` every time.
 Cost call(unsigned number, Arg a1 = 0, Arg a2 = 0, Arg a3 = 0, Arg a4 = 0, long expected = 0) {
@@ -210,16 +164,6 @@ TEST(grants, "grant map and unmap of an own grant; copies of 64 bytes", "") {
 
 TEST(emulation, "mov from cr0 in the guest's kernel, carried out by the hypervisor", "") {
     report("emulated_read_cr0", net(time_read_cr0));
-}
-
-TEST(iret, "the iret hypercall, kernel mode to kernel mode", "") {
-    report("iret", net([] { return time_iret(FLAT_KERNEL_CS & ~3, FLAT_KERNEL_SS & ~3); }));
-}
-
-TEST(page_fault, "#PF bounced to the guest's handler", "") {
-    trap_info_t table[2] = {{kPageFault, 4, FLAT_KERNEL_CS, addr(page_fault_entry)}, {}};
-    CHECK_EQ(set_trap_table(table), 0);
-    report("page_fault_bounced", net([] { return time_page_fault(0x1000); }));
 }
 
 TEST(boot, "TSC of the first instruction; pages that are not the hypervisor's", "") {

@@ -1,0 +1,114 @@
+// Ways in and out of the guest that are no hypercall of their own: iret, exceptions and system
+// calls bounced to the guest's kernel, a timer's interrupt, and a turn of another domain's vCPU.
+#include "child.hpp"
+#include "events.hpp"
+#include "measure.hpp"
+#include "memory.hpp"
+#include "platform.hpp"
+#include "traps.hpp"
+#include "user.hpp"
+
+extern "C" {
+uint32_t time_iret(uint16_t cs, uint16_t ss);
+uint32_t time_page_fault(uint64_t address);
+uint32_t time_page_fault_and_back(uint64_t address);
+extern const unsigned char page_fault_entry[], page_fault_back_entry[], system_call_entry[];
+}
+
+namespace guest {
+
+TEST(iret, "the iret hypercall, kernel mode to kernel mode", "") {
+    report("iret", net([] { return time_iret(FLAT_KERNEL_CS & ~3, FLAT_KERNEL_SS & ~3); }));
+}
+
+TEST(page_fault, "#PF bounced to the guest's handler; and back by iret", "") {
+    trap_info_t table[2] = {{kPageFault, 4, FLAT_KERNEL_CS, addr(page_fault_entry)}, {}};
+    CHECK_EQ(set_trap_table(table), 0);
+    report("page_fault_bounced", net([] { return time_page_fault(0x1000); }));
+    table[0].address = addr(page_fault_back_entry);
+    CHECK_EQ(set_trap_table(table), 0);
+    report("page_fault_and_back", net([] { return time_page_fault_and_back(0x1000); }));
+}
+
+// Times 1,000 system calls and leaves the readings at kUserData (rdi).
+USER_CODE(user_timed_calls,
+          "mov $1000, %ebp\n"
+          "1: rdtsc; mov %eax, %ebx; syscall; rdtsc; sub %ebx, %eax; stosl\n"
+          "dec %ebp; jnz 1b; ud2");
+
+TEST(system_call, "a system call: from user mode to the kernel's callback, and back by iret", "") {
+    static uint32_t samples[kRounds];
+    callback_register_t request = {.type = CALLBACKTYPE_syscall,
+                                   .flags = CALLBACKF_mask_events,
+                                   .address = addr(system_call_entry)};
+    CHECK_EQ(callback_op(CALLBACKOP_register, &request), 0);
+    for (unsigned run = 0; run < 2; ++run) {
+        TrapFrame frame = user_frame(user_timed_calls);
+        frame.rdi = kUserData;
+        CHECK(run_user(frame).is(kInvalidOpcode));
+        memcpy(&samples[run * 1000], user_data(), 4000);
+    }
+    report("system_call", summarise(samples), 2);  // a mov, and the second rdtsc
+}
+
+TEST(pin_table, "an L1 table with 512 entries: checked and pinned, unpinned", "") {
+    auto* table = alloc_page_as<uint64_t>();
+    const uint64_t data = mfn_of(alloc_page());
+    for (unsigned i = 0; i < 512; ++i) table[i] = pte(data, kDataFlags);
+    make_read_only(table);
+    static mmuext_op_t ops[2];
+    ops[0].cmd = MMUEXT_PIN_L1_TABLE;
+    ops[1].cmd = MMUEXT_UNPIN_TABLE;
+    ops[0].arg1.mfn = ops[1].arg1.mfn = mfn_of(table);
+    const auto time = [](unsigned which) {
+        const uint32_t ticks =
+            time_hypercall(__HYPERVISOR_mmuext_op, addr(&ops[which]), 1, 0, DOMID_SELF);
+        if (last_result) fail("mmuext_op: %ld", last_result);
+        return ticks;
+    };
+    report("pin_table", net([=] {
+               const uint32_t ticks = time(0);
+               time(1);
+               return ticks;
+           }));
+    report("unpin_table", net([=] {
+               time(0);
+               return time(1);
+           }));
+}
+
+TEST(timer, "the timer's interrupt while the guest runs, with the upcall masked", "") {
+    const Port port = bind_virq(VIRQ_TIMER);
+    report("timer_interrupt", measure([=] {
+               clear_pending(port);
+               hypercall(__HYPERVISOR_set_timer_op, system_time() + 20'000);
+               uint64_t last = rdtsc(), usual = ~0ul, gap;
+               do {  // the interrupt makes one pair of readings lie apart
+                   const uint64_t now = rdtsc();
+                   gap = now - last;
+                   last = now;
+                   if (gap < usual) usual = gap;
+               } while (!pending(port));
+               return static_cast<uint32_t>(gap - usual);
+           }));
+    CHECK_EQ(close_port(port), 0);
+}
+
+TEST(vcpu_switch, "to the vCPU of another domain and back, by SCHEDOP_yield on both sides", "") {
+    static volatile Mailbox* mailbox;
+    Child child;
+    mailbox = &child.mailbox();
+    // A scheduler need not heed every yield: only those count that the child had one turn for.
+    report("vcpu_switch", net([] {
+               for (;;) {
+                   const uint64_t turns = mailbox->turns;
+                   const uint32_t ticks =
+                       time_hypercall(__HYPERVISOR_sched_op, SCHEDOP_yield, 0, 0, 0);
+                   if (mailbox->turns == turns + 1) return ticks;
+               }
+           }),
+           0, 2);
+    child.destroy();
+}
+
+}  // namespace guest
