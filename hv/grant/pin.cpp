@@ -151,7 +151,10 @@ bool is_transitive(GrantTable& table, uint32_t ref) {
 }
 
 Status pin_to_follow(GrantTable& table, uint32_t ref, DomId user, Access access, Via& via) {
-    ref = static_cast<uint32_t>(base::index_nospec(ref, table.entry_count()));
+    // The table was unlocked since is_transitive(), and may have become one of version 1.
+    const uint32_t count = table.entry_count();
+    if (table.version != 2 || ref >= count) return GNTST_general_error;
+    ref = static_cast<uint32_t>(base::index_nospec(ref, count));
     ActiveEntry& entry = table.active(ref);
     const bool first = !entry.pinned();
     if (!first && (entry.user != user.raw() || uses(entry, access) == kMaxUses))

@@ -39,7 +39,8 @@ void complete(GrantTable& receiver, uint32_t ref, Mfn mfn) {
         std::atomic_ref<uint64_t> frame(receiver.entry_v2(ref).full_page.frame);
         pfn = frame.exchange(mfn.raw());
     }
-    arch::set_m2p(mfn, pfn);
+    // The receiver may have given it up already: then the M2P's entry is somebody else's.
+    if (auto page = PageRef::take(mfn, receiver.domain.id)) arch::set_m2p(mfn, pfn);
     receiver.header(ref).fetch_or(GTF_transfer_completed);
 }
 

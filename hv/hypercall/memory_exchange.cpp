@@ -136,7 +136,7 @@ Result<> hand_out(const Exchange& x, uint64_t chunk, Limbo& new_blocks) {
             continue;
         }
         for (uint64_t k = 0; k < (uint64_t{1} << x.out_order); ++k)
-            arch::set_m2p(block + k, *pfn + k);
+            set_pfn_of(*x.domain, block + k, *pfn + k);
         if (auto told = GuestOut<xen_pfn_t>(x.out.raw()).store(block.raw(), index); !told)
             result = told.error();
     }

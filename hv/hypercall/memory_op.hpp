@@ -2,7 +2,10 @@
 // a continuation put into the command (MEMOP_EXTENT_SHIFT): the guest can lie about it.
 #pragma once
 
+#include "arch/memory.hpp"
+#include "hv/domain/domain.hpp"
 #include "hv/hypercall/outcome.hpp"
+#include "hv/memory/page.hpp"
 
 namespace hv::memory_op {
 
@@ -42,6 +45,12 @@ Outcome acquire_resource(uint64_t address, uint64_t start);
 
 /// The largest block that the calling domain may ask for at once.
 unsigned max_order();
+
+/// Tells the M2P where a frame that has just become the domain's lies in it. Another vCPU may have
+/// given the frame up already: then the entry is the next owner's, and stays as it is.
+inline void set_pfn_of(Domain& domain, Mfn mfn, uint64_t pfn) {
+    if (auto page = PageRef::take(mfn, domain.id)) arch::set_m2p(mfn, pfn);
+}
 
 /// The command of a continuation.
 constexpr uint64_t resume_at(uint32_t op, uint64_t done) {

@@ -50,13 +50,16 @@ Result<Request> decode(uint64_t address, uint64_t start) {
     const auto r = TRY(GuestIn<xen_memory_reservation_t>(address).load());
     if (r.nr_extents > kMaxExtents || start >= r.nr_extents) return Errno::kEINVAL;
     if (r.extent_order > max_order()) return Errno::kEPERM;
+    // Before the domain: a member that exists already is not destroyed when TRY leaves a braced
+    // list.
+    const memory::AllocOptions options = TRY(decode_flags(r.mem_flags));
     Request request{
         .domain = TRY(Domain::find_or_self(DomId{r.domid})),
         .extents = GuestIn<xen_pfn_t>(r.extent_start),
         .answers = GuestOut<xen_pfn_t>(r.extent_start),
         .count = r.nr_extents,
         .order = r.extent_order,
-        .options = TRY(decode_flags(r.mem_flags)),
+        .options = options,
     };
     TRY(policy::check(policy::Op::kManageMemory, *arch::current().domain, request.domain.get()));
     return request;
@@ -84,7 +87,8 @@ Result<> populate(const Request& request, uint64_t index) {
     const xen_pfn_t pfn = TRY(request.extents.load(index));
     const Mfn first =
         TRY(memory::alloc_domain_frames(*request.domain, request.order, request.options));
-    for (uint64_t i = 0; i < (uint64_t{1} << request.order); ++i) arch::set_m2p(first + i, pfn + i);
+    for (uint64_t i = 0; i < (uint64_t{1} << request.order); ++i)
+        set_pfn_of(*request.domain, first + i, pfn + i);
     auto told = request.answers.store(first.raw(), index);
     if (!told) undo(*request.domain, first, request.order);
     return told;

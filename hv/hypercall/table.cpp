@@ -104,6 +104,9 @@ Outcome do_multicall(uint64_t address, uint64_t count, uint64_t, uint64_t, uint6
             find_hypercall(e.op)(e.args[0], e.args[1], e.args[2], e.args[3], e.args[4]);
         if (outcome.again) [[unlikely]]
             return continue_entry(address, left);
+        // The list belongs to a mode that the vCPU has left: what follows in it is not carried out.
+        if (e.op == __HYPERVISOR_iret) [[unlikely]]
+            return outcome;
         const GuestOut<xen_ulong_t> result(address + offsetof(multicall_entry, result));
         if (const Result<> told = result.store(static_cast<uint64_t>(outcome.value)); !told.ok())
             return told.error();

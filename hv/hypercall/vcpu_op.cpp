@@ -34,6 +34,8 @@ Outcome initialise(Vcpu& vcpu, GuestIn<vcpu_guest_context> arg) {
     LockGuard guard(vcpu.domain->life_lock);
     if (vcpu.initialised) return Errno::kEEXIST;
     const Result<> set = arch::set_vcpu_context(vcpu, *context);
+    // Checking its page tables was interrupted; what is done already stays done.
+    if (!set.ok() && set.error() == Errno::kERESTART) return continue_with({});
     if (!set.ok()) {
         guest_log(LogLevel::kWarning, "vCPU {}: its first registers are refused, error {}", vcpu.id,
                   set.error());

@@ -98,11 +98,15 @@ void free_domain_frame(PageInfo& page) {
     leave(*owner);
 }
 
+// We write to the frame past the domain's page tables, so as long as it is shown it must not become
+// one, nor a descriptor page: a type reference of our own keeps it writable, or of no use at all.
 void share_frame(Mfn mfn, Domain& domain, Access access) {
     PageInfo& page = page_of(mfn);
     domain.pages.lock()->shared_frames += 1;
     arch::set_m2p(mfn, arch::kInvalidM2p);
-    page.type.store(0);
+    const auto type = access == Access::kReadWrite ? PageType::kWritable : PageType::kNone;
+    page.type.store((uint64_t{static_cast<uint8_t>(type)} << PageInfo::kTypeShift) |
+                    PageInfo::kValidated | 1);
     page.refs.store(owner_bits(domain) | PageInfo::kHypervisor | 1 |
                         (access == Access::kReadOnly ? PageInfo::kReadOnly : 0),
                     std::memory_order_release);
@@ -121,6 +125,7 @@ Result<> unshare_frame(Mfn mfn, Domain& domain) {
     do {
         if (!shown_and_unused(now, domain)) return Errno::kEBUSY;
     } while (!page.refs.compare_exchange_weak(now, PageInfo::kHypervisor | 1));
+    page.put_simple_type();
     domain.pages.lock()->shared_frames -= 1;
     return {};
 }
@@ -129,6 +134,7 @@ void retire_shared_frame(Mfn mfn, Domain& domain) {
     // Without an owner nobody can map it anew, not even a later domain with the same id.
     page_of(mfn).refs.fetch_and(~(PageInfo::kOwned | PageInfo::kOwnerMask));
     domain.pages.lock()->shared_frames -= 1;
+    page_of(mfn).put_simple_type();
     page_of(mfn).put();
 }
 

@@ -9,17 +9,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import abi_coverage  # noqa: E402
 import references  # noqa: E402
+import security  # noqa: E402
+
+
+CHECKS = (abi_coverage, references, security)
 
 
 def main() -> int:
     failed = 0
-    for check in (abi_coverage, references):
+    for check in CHECKS:
         start, found = time.monotonic(), check.problems()
         failed += bool(found)
         print(f"{'FAIL' if found else 'pass'}  docs {check.__name__}  {time.monotonic() - start:.1f} s", flush=True)
         for problem in found:
             print(f"      {problem}", flush=True)
-    print(f"{2 - failed} passed, {failed} failed")
+    print(f"{len(CHECKS) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 

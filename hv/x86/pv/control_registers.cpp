@@ -10,6 +10,7 @@
 #include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/cpu/policy.hpp"
 #include "hv/x86/pv/mmu.hpp"
+#include "hv/x86/pv/page_type.hpp"
 
 namespace hv::pv {
 
@@ -75,6 +76,11 @@ bool write_cr4(Vcpu& vcpu, uint64_t value) {
 
 }  // namespace
 
+Result<> load_base_pointer(Vcpu& vcpu, uint64_t cr3) {
+    TRY(finish_parked(vcpu));
+    return new_base_pointer(mfn_of(cr3));
+}
+
 bool write_control_register(Vcpu& vcpu, unsigned number, uint64_t value) {
     switch (number) {
         case 0:
@@ -82,8 +88,6 @@ bool write_control_register(Vcpu& vcpu, unsigned number, uint64_t value) {
         case 2:
             write_cr2(vcpu, value);
             return true;
-        case 3:
-            return new_base_pointer(Mfn{value >> kPageShift}).ok();
         case 4:
             return write_cr4(vcpu, value);
         default:

@@ -21,6 +21,8 @@ uint64_t real_cr4(const Vcpu& vcpu, uint64_t own);
 
 /// mov from and to a control register by the current vCPU's kernel. False: #GP for the guest.
 bool read_control_register(Vcpu& vcpu, unsigned number, uint64_t& value);
-bool write_control_register(Vcpu& vcpu, unsigned number, uint64_t value);
+bool write_control_register(Vcpu& vcpu, unsigned number, uint64_t value);  ///< but CR3
+/// mov to CR3, as MMUEXT_NEW_BASEPTR. kERESTART: interrupted, to be done again.
+Result<> load_base_pointer(Vcpu& vcpu, uint64_t cr3);
 
 }  // namespace hv::pv

@@ -10,6 +10,14 @@ using paging::Entry;
 
 namespace {
 
+/// RAM has to look the same to everybody, whatever lies in whose cache, so only who drives devices
+/// may say how it is cached. Of the rest most is the guest's choice: the processor ignores bits
+/// 52-62 without CR4.PKE.
+inline bool caching_is_allowed(const Domain& table_owner, Entry e) {
+    constexpr uint64_t kCaching = Entry::kWriteThrough | Entry::kCacheDisable | Entry::kPat;
+    return !(e.raw() & kCaching) || table_owner.is_hardware || !e.present();
+}
+
 /// A frame that `owner` does not have, or does not have to be written.
 [[gnu::noinline]] Result<> get_other_leaf(const Domain& table_owner, Mfn mfn) {
     if (boot::is_ram(mfn)) return Errno::kEBUSY;  // another's
@@ -43,6 +51,8 @@ namespace {
 }  // namespace
 
 Result<> get_leaf(const Domain& table_owner, DomId owner, Entry e) {
+    if (!caching_is_allowed(table_owner, e)) [[unlikely]]
+        return Errno::kEINVAL;
     return e.present() ? get_present_leaf(table_owner, owner, e) : Result<>{};
 }
 
@@ -52,6 +62,8 @@ void put_leaf(Entry e) {
 
 Result<> replace_leaf(const Domain& table_owner, DomId frame_owner, Entry* slot, Entry wanted,
                       bool preserve_ad) {
+    if (!caching_is_allowed(table_owner, wanted)) [[unlikely]]
+        return Errno::kEINVAL;
     wanted = paging::adjust_guest_leaf(wanted);
     for (;;) {
         const Entry old = read_entry(slot);

@@ -9,7 +9,7 @@ namespace hv::pv {
 
 /// The references that a leaf entry stands for. `owner`: whose frames it may name (foreign maps);
 /// `table_owner`: whose table it goes into. kEPERM: a device's that is not to be had; kEBUSY:
-/// another's RAM, or it may not be written now.
+/// another's RAM, or it may not be written now; kEINVAL: cached in a way that is not its to choose.
 Result<> get_leaf(const Domain& table_owner, DomId owner, paging::Entry entry);
 void put_leaf(paging::Entry entry);
 

@@ -15,9 +15,10 @@ using paging::kEntries;
 
 constexpr uint64_t kCountOne = 1;
 
-// A table entry may be neither a large page (direct paging has none) nor global. In a leaf
-// everything is the guest's choice: bits 52-62 are ignored by the processor without CR4.PKE.
-constexpr uint64_t kTableRefused = Entry::kLarge | Entry::kGlobal;
+// A table entry may be neither a large page (direct paging has none) nor global, nor have the
+// processor read the table past its caches. Leaves: leaf.cpp.
+constexpr uint64_t kTableRefused =
+    Entry::kLarge | Entry::kGlobal | Entry::kWriteThrough | Entry::kCacheDisable;
 
 constexpr unsigned level_of(PageType type) {
     return static_cast<unsigned>(type);
@@ -203,11 +204,27 @@ Result<> put_table_type(Domain& domain, PageInfo& page, Preempt preempt) {
     return {};
 }
 
+namespace {
+
+/// Checked in part, for nobody: the type reference waits with a general one of its own, so that
+/// the frame cannot be given away while entries of it are counted.
+bool waits_half_checked(const PageInfo& page) {
+    const uint64_t word = page.type.load();
+    return (word & PageInfo::kPartial) && !(word & PageInfo::kDropping);
+}
+
+}  // namespace
+
 Result<> get_table(Domain& domain, Mfn mfn, PageType type, Preempt preempt) {
     PageRef ref = TRY(PageRef::take(mfn, domain.id));
-    TRY(get_table_type(domain, *ref.get(), type, preempt));
-    (void)ref.release();  // the type reference brings a general one along
-    return {};
+    const bool waited = waits_half_checked(*ref.get());
+    const Result<> result = get_table_type(domain, *ref.get(), type, preempt);
+    // The type reference, also one that waits, brings a general one along: ours, or that which it
+    // has had since it was interrupted.
+    const bool waits = waits_half_checked(*ref.get());
+    if (!waited && (result.ok() || waits)) (void)ref.release();
+    if (waited && !result.ok() && !waits) ref->put();
+    return result;
 }
 
 Result<> put_table(Domain& domain, Mfn mfn, Preempt preempt) {
@@ -218,15 +235,11 @@ Result<> put_table(Domain& domain, Mfn mfn, Preempt preempt) {
 }
 
 Result<> pin_table(Domain& domain, Mfn mfn, PageType type) {
-    PageRef ref = TRY(PageRef::take(mfn, domain.id));
-    TRY(get_table_type(domain, *ref.get(), type, Preempt::kYes));
-    if (ref->type.fetch_or(PageInfo::kPinned) & PageInfo::kPinned) {
-        // Pinned already: the reference taken just now is not the last one.
-        (void)put_table_type(domain, *ref.get(), Preempt::kNo);
-        return Errno::kEINVAL;
-    }
-    (void)ref.release();
-    return {};
+    TRY(get_table(domain, mfn, type, Preempt::kYes));
+    if (!(page_of(mfn).type.fetch_or(PageInfo::kPinned) & PageInfo::kPinned)) return {};
+    // Pinned already: the reference taken just now is not the last one.
+    (void)put_table(domain, mfn, Preempt::kNo);
+    return Errno::kEINVAL;
 }
 
 Result<> unpin_table(Domain& domain, Mfn mfn) {
@@ -289,12 +302,11 @@ Result<> force_release(Domain& domain, PageInfo& page) {
             page.type.fetch_or(PageInfo::kPinned);  // so that the next round finds it again
             return result.error();
         }
-        word = page.type.load();
     }
-    // Interrupted while it was checked: nobody holds that reference, and it has no general one.
-    // (A table dropped in part belongs to the table, pin or vCPU that drops it.)
-    if ((word & PageInfo::kPartial) && !(word & PageInfo::kDropping)) {
-        const Result<> result = put_table_type(domain, page, Preempt::kYes);
+    // Interrupted while it was checked: nobody holds that reference. (A table dropped in part
+    // belongs to the table, pin or vCPU that drops it.)
+    if (waits_half_checked(page)) {
+        const Result<> result = put_table(domain, mfn_of(page), Preempt::kYes);
         if (!result.ok()) {
             // Half dropped now, and still nobody's: the next round is to find it again.
             page.type.fetch_and(~PageInfo::kDropping);

@@ -49,7 +49,14 @@ Answer done_if(bool ok) {
 Answer mov_from_cr(PrivilegedOp& op) {
     return done_if(read_control_register(op.vcpu, op.modrm_reg(), gpr(op.regs, op.modrm_rm())));
 }
+/// Checking the table, or dropping the one before, may take long, as in mmuext_op.
+Answer mov_to_cr3(PrivilegedOp& op) {
+    const Result<> loaded = load_base_pointer(op.vcpu, gpr(op.regs, op.modrm_rm()));
+    if (!loaded.ok() && loaded.error() == Errno::kERESTART) return Answer::kAgain;
+    return done_if(loaded.ok());
+}
 Answer mov_to_cr(PrivilegedOp& op) {
+    if (op.modrm_reg() == 3) return mov_to_cr3(op);
     return done_if(write_control_register(op.vcpu, op.modrm_reg(), gpr(op.regs, op.modrm_rm())));
 }
 

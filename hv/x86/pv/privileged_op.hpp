@@ -9,6 +9,7 @@ enum class Answer : uint8_t {
     kDone,      ///< carried out: rip moves behind it
     kRefused,   ///< #GP for the guest
     kInjected,  ///< the guest was handed another exception
+    kAgain,     ///< interrupted: the instruction runs again
 };
 
 struct PrivilegedOp {
