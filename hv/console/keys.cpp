@@ -8,6 +8,7 @@
 #include "hv/event/event.hpp"
 #include "hv/grant/grant.hpp"
 #include "hv/memory/allocator.hpp"
+#include "hv/sched/sched.hpp"
 
 namespace hv::console {
 namespace {
@@ -33,10 +34,11 @@ void domains() {
         for (uint32_t n = 0; n < d.max_vcpus; ++n) {
             const Vcpu* v = d.vcpu(n);
             if (!v) continue;
-            const vcpu_info* info = v->info.load();
+            const vcpu_info* info = v->info.load();  // null until it has one
             say("  v{}: CPU {} {} flags {:x} pauses {} upcall pending {} masked {}", n,
                 v->cpu.load(), v->is_running.load() ? "running" : "off", v->pause_flags.load(),
-                v->pause_count.load(), info->evtchn_upcall_pending, info->evtchn_upcall_mask);
+                v->pause_count.load(), info ? info->evtchn_upcall_pending : 0,
+                info ? info->evtchn_upcall_mask : 1);
         }
         return true;
     });
@@ -79,6 +81,7 @@ struct Key {
 constexpr Key kKeys[] = {
     {'h', help, "this list"},
     {'q', domains, "domains and their vCPUs"},
+    {'r', sched::report, "run queues"},
     {'e', events, "event channels"},
     {'g', grants, "grant tables"},
     {'m', memory_report, "memory"},

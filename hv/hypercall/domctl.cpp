@@ -2,6 +2,7 @@
 #include "hv/hypercall/domctl.hpp"
 
 #include "arch/cpu.hpp"
+#include "hv/hypercall/control_lock.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/handlers.hpp"
 #include "hv/policy/policy.hpp"
@@ -68,9 +69,6 @@ const Row* find_row(uint32_t command) {
     return nullptr;
 }
 
-/// One control operation at a time: several of them pause domains and wait for it.
-constinit SpinLock one_at_a_time{static_cast<uint8_t>(Rank::kDomctl)};
-
 Outcome run(const Row& row, xen_domctl& op) {
     DomainRef domain;
     if (auto found = Domain::find(DomId{op.domain}))
@@ -81,11 +79,10 @@ Outcome run(const Row& row, xen_domctl& op) {
         !may)
         return may;
 
-    // Waiting for the lock would be waiting for a CPU that perhaps waits for this vCPU.
-    if (!one_at_a_time.try_lock()) return continue_with({});
+    if (!control_lock.try_lock()) return continue_with({});
     domctl::Call call{op, domain.get()};
     const Outcome outcome = row.handler(call);
-    one_at_a_time.unlock();
+    control_lock.unlock();
     return outcome;
 }
 

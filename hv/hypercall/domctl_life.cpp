@@ -19,7 +19,6 @@ Result<> check_flags(const xen_domctl_createdomain& c) {
     if (c.iommu_opts || c.vmtrace_size) return Errno::kEINVAL;
     if (c.arch.emulation_flags & ~uint32_t{XEN_X86_EMU_PIT}) return Errno::kEINVAL;
     if (c.arch.misc_flags & ~uint32_t{XEN_X86_MSR_RELAXED}) return Errno::kEINVAL;
-    if (c.cpupool_id != 0) return Errno::kENOENT;  // there is pool 0 only
     return {};
 }
 
@@ -37,6 +36,7 @@ Result<DomainConfig> decode(const xen_domctl_createdomain& c) {
                                            ? kDefaultMaptrackFrames
                                            : static_cast<uint32_t>(c.max_maptrack_frames);
     config.grant.max_version = static_cast<uint8_t>(XEN_DOMCTL_GRANT_version(c.grant_opts));
+    config.cpupool_id = c.cpupool_id;
     config.misc_flags = c.arch.misc_flags;
     return config;
 }

@@ -3,6 +3,7 @@
 #include "hv/hypercall/control_bitmap.hpp"
 #include "hv/hypercall/domctl.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
+#include "hv/sched/pool.hpp"
 #include "hv/sched/sched.hpp"
 
 namespace hv::domctl {
@@ -54,37 +55,42 @@ Result<> get_context(Call& call) {
     return GuestOut<vcpu_guest_context>(argument.ctxt).store(*context);
 }
 
-/// Undoes SCHEDOP_pin_override for the tools.
-void end_override(Vcpu& vcpu) {
-    if (!vcpu.pin_overridden) return;
-    vcpu.hard_affinity = vcpu.saved_affinity;
-    vcpu.pin_overridden = false;
+/// The vCPU that a call about affinities names. kEINVAL: a number out of range, no flag, or a flag
+/// without its bitmap; kESRCH: no such vCPU.
+Result<Vcpu*> affinity_subject(const Call& call) {
+    const auto& argument = call.op.u.vcpuaffinity;
+    Vcpu* vcpu = TRY(vcpu_of(call, argument.vcpu, Errno::kESRCH));
+    const bool hard = argument.flags & XEN_VCPUAFFINITY_HARD;
+    const bool soft = argument.flags & XEN_VCPUAFFINITY_SOFT;
+    if (argument.flags == 0 || (hard && GuestIn<uint8_t>(argument.cpumap_hard.bitmap).is_null()) ||
+        (soft && GuestIn<uint8_t>(argument.cpumap_soft.bitmap).is_null()))
+        return Errno::kEINVAL;
+    return vcpu;
 }
 
 Result<> set_affinity(Call& call) {
     const auto& argument = call.op.u.vcpuaffinity;
-    if (!(argument.flags & (XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT))) return Errno::kEINVAL;
-    Vcpu* vcpu = TRY(vcpu_of(call, argument.vcpu, Errno::kESRCH));
-    const CpuMask online = arch::online_cpus();
+    Vcpu* vcpu = TRY(affinity_subject(call));
+    // Undoes SCHEDOP_pin_override, also when it is all that is asked for.
+    if (argument.flags & XEN_VCPUAFFINITY_FORCE) sched::end_pin_override(*vcpu);
+    if (!(argument.flags & (XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT))) return {};
     CpuMask hard = vcpu->hard_affinity;
     CpuMask soft = vcpu->soft_affinity;
     if (argument.flags & XEN_VCPUAFFINITY_HARD) hard = TRY(load_bitmap(argument.cpumap_hard));
     if (argument.flags & XEN_VCPUAFFINITY_SOFT) soft = TRY(load_bitmap(argument.cpumap_soft));
-    if (argument.flags & XEN_VCPUAFFINITY_FORCE) end_override(*vcpu);
     TRY(sched::set_affinity(*vcpu, hard, soft));
 
     // The answer is what has an effect.
-    if (argument.flags & XEN_VCPUAFFINITY_HARD)
-        TRY(store_bitmap(argument.cpumap_hard, hard & online));
+    const CpuMask effective = hard & sched::pool_of(*call.domain).cpus.snapshot();
+    if (argument.flags & XEN_VCPUAFFINITY_HARD) TRY(store_bitmap(argument.cpumap_hard, effective));
     if (argument.flags & XEN_VCPUAFFINITY_SOFT)
-        TRY(store_bitmap(argument.cpumap_soft, soft & hard & online));
+        TRY(store_bitmap(argument.cpumap_soft, soft & effective));
     return {};
 }
 
 Result<> get_affinity(Call& call) {
     const auto& argument = call.op.u.vcpuaffinity;
-    if (!(argument.flags & (XEN_VCPUAFFINITY_HARD | XEN_VCPUAFFINITY_SOFT))) return Errno::kEINVAL;
-    Vcpu* vcpu = TRY(vcpu_of(call, argument.vcpu, Errno::kESRCH));
+    const Vcpu* vcpu = TRY(affinity_subject(call));
     if (argument.flags & XEN_VCPUAFFINITY_HARD)
         TRY(store_bitmap(argument.cpumap_hard, vcpu->hard_affinity));
     if (argument.flags & XEN_VCPUAFFINITY_SOFT)

@@ -4,6 +4,7 @@
 #include "arch/cpu.hpp"
 #include "base/lock.hpp"
 #include "hv/domain/domain.hpp"
+#include "hv/hypercall/control_lock.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/handlers.hpp"
 #include "hv/lock_rank.hpp"
@@ -53,8 +54,6 @@ const Row* find_row(uint32_t command) {
     return nullptr;
 }
 
-constinit SpinLock one_at_a_time{static_cast<uint8_t>(Rank::kDomctl)};
-
 }  // namespace
 
 Outcome do_sysctl(uint64_t address, uint64_t, uint64_t, uint64_t, uint64_t) {
@@ -67,9 +66,9 @@ Outcome do_sysctl(uint64_t address, uint64_t, uint64_t, uint64_t, uint64_t) {
     if (auto may = policy::check(who, *arch::current().domain); !may) return may;
     if (!row) return Errno::kENOSYS;
 
-    if (!one_at_a_time.try_lock()) return continue_with({});
+    if (!control_lock.try_lock()) return continue_with({});
     const Outcome outcome = row->handler(*op);
-    one_at_a_time.unlock();
+    control_lock.unlock();
     if (outcome.value >= 0 || row->answer == kAlways)
         if (auto told = argument.store(*op); !told) return told;
     return outcome;

@@ -1,9 +1,7 @@
-// sysctl: the domains as a whole, the pool of CPUs they share, and the hypervisor's messages.
-#include "arch/cpu.hpp"
+// sysctl: the domains as a whole, their scheduler, and the hypervisor's messages.
 #include "hv/console/keys.hpp"
 #include "hv/console/ring.hpp"
 #include "hv/domain/domain.hpp"
-#include "hv/hypercall/control_bitmap.hpp"
 #include "hv/hypercall/domctl.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/sysctl.hpp"
@@ -39,35 +37,6 @@ Outcome sched_id(xen_sysctl& op) {
 
 Outcome scheduler_op(xen_sysctl& op) {
     return sched::system_control(op.u.scheduler_op);
-}
-
-// There is one pool, number 0, and every CPU is in it.
-Outcome cpupool_op(xen_sysctl& op) {
-    auto& pool = op.u.cpupool_op;
-    switch (pool.op) {
-        case XEN_SYSCTL_CPUPOOL_OP_INFO: {
-            // Asks for the first pool from that number on.
-            if (pool.cpupool_id != 0) return Errno::kENOENT;
-            pool.sched_id = sched::policy_id();
-            pool.n_dom = 0;
-            Domain::for_each([&](Domain&) { return ++pool.n_dom, true; });
-            return store_bitmap(pool.cpumap, arch::online_cpus());
-        }
-        case XEN_SYSCTL_CPUPOOL_OP_FREEINFO:
-            return store_bitmap(pool.cpumap, CpuMask{});
-        case XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN: {
-            auto domain = Domain::find(DomId{static_cast<uint16_t>(pool.domid)});
-            if (!domain) return domain.error();
-            return pool.cpupool_id == 0 ? Outcome{} : Outcome{Errno::kENOENT};
-        }
-        case XEN_SYSCTL_CPUPOOL_OP_CREATE:
-            return Errno::kEOPNOTSUPP;
-        case XEN_SYSCTL_CPUPOOL_OP_DESTROY:
-        case XEN_SYSCTL_CPUPOOL_OP_ADDCPU:
-        case XEN_SYSCTL_CPUPOOL_OP_RMCPU:
-            return pool.cpupool_id == 0 ? Errno::kEBUSY : Errno::kENOENT;
-    }
-    return Errno::kENOSYS;
 }
 
 Outcome readconsole(xen_sysctl& op) {

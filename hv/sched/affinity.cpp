@@ -4,8 +4,23 @@
 namespace hv::sched {
 namespace {
 
-/// After a change: gets `vcpu` off a CPU it may no longer use, or has an idle one take it that it
-/// may use now. If it runs, its CPU does that at the next choice.
+void override_hard_affinity(Vcpu& vcpu, const CpuMask& mask, bool overridden) {
+    {
+        QueueLock queue(vcpu);
+        if (overridden) vcpu.saved_affinity = vcpu.hard_affinity;
+        vcpu.hard_affinity = mask;
+        vcpu.pin_overridden = overridden;
+        set_allowed(*unit_of(vcpu));
+    }
+    follow_affinity(vcpu);
+}
+
+}  // namespace
+
+void set_allowed(Unit& unit) {
+    unit.allowed = unit.vcpu.hard_affinity & unit.pool.cpus.snapshot();
+}
+
 void follow_affinity(Vcpu& vcpu) {
     {
         QueueLock queue(vcpu);
@@ -14,51 +29,45 @@ void follow_affinity(Vcpu& vcpu) {
             return;
         }
         Unit& unit = *unit_of(vcpu);
-        if (vcpu.hard_affinity.test(queue->cpu)) {
+        const bool may_stay = unit.allowed.test(queue->cpu);
+        if (may_stay && !(unit.linked() && should_leave(unit, queue->cpu))) {
             if (unit.linked()) tickle(*queue, unit, false);
             return;
         }
         if (vcpu.is_running.load()) return;  // context_saved() places it
         if (unit.linked()) queue->take(unit);
-        assign_cpu(vcpu, pick_cpu(vcpu));
+        if (!may_stay) assign_cpu(vcpu, pick_cpu(unit));
     }
     place(vcpu);
 }
 
-void override_hard_affinity(Vcpu& vcpu, const CpuMask& mask, bool overridden) {
-    {
-        QueueLock queue(vcpu);
-        if (overridden) vcpu.saved_affinity = vcpu.hard_affinity;
-        vcpu.hard_affinity = mask;
-        vcpu.pin_overridden = overridden;
-    }
-    follow_affinity(vcpu);
-}
-
-}  // namespace
-
 Result<> set_affinity(Vcpu& vcpu, const CpuMask& hard, const CpuMask& soft) {
-    if ((hard & known_cpus.snapshot()).empty()) return Errno::kEINVAL;
     {
         QueueLock queue(vcpu);
+        Unit& unit = *unit_of(vcpu);
+        if ((hard & unit.pool.cpus.snapshot()).empty()) return Errno::kEINVAL;
         if (vcpu.pin_overridden && !(hard == vcpu.hard_affinity)) return Errno::kEBUSY;
         vcpu.hard_affinity = hard;
         vcpu.soft_affinity = soft;
+        set_allowed(unit);
     }
     follow_affinity(vcpu);
     return {};
+}
+
+void end_pin_override(Vcpu& vcpu) {
+    if (vcpu.pin_overridden) override_hard_affinity(vcpu, CpuMask(vcpu.saved_affinity), false);
 }
 
 Result<> pin_override_current(int32_t pcpu) {
     Vcpu& vcpu = arch::current();
     if (pcpu < 0) {
         if (!vcpu.pin_overridden) return Errno::kEINVAL;
-        const CpuMask back = vcpu.saved_affinity;
-        override_hard_affinity(vcpu, back, false);
+        end_pin_override(vcpu);
         return {};
     }
     const auto cpu = static_cast<CpuId>(pcpu);
-    if (cpu >= kMaxCpus || !known_cpus.test(cpu)) return Errno::kEINVAL;
+    if (cpu >= kMaxCpus || !unit_of(vcpu)->pool.cpus.test(cpu)) return Errno::kEINVAL;
     if (vcpu.pin_overridden) return Errno::kEBUSY;
     override_hard_affinity(vcpu, CpuMask::single(cpu), true);
     return {};

@@ -6,6 +6,7 @@
 #include "hv/domain/domain.hpp"
 #include "hv/domain/vcpu.hpp"
 #include "hv/sched/policy.hpp"
+#include "hv/sched/pool.hpp"
 #include "hv/sched/sched.hpp"
 #include "hv/sched/softirq.hpp"
 
@@ -15,6 +16,7 @@ inline constexpr size_t kWatchdogs = 2;  // as many as Xen has; guests probe for
 
 /// What Domain::sched_data points to.
 struct DomainData {
+    Pool* pool = nullptr;
     void* settings = nullptr;  ///< the policy's
     struct Watchdog {
         Timer timer;
@@ -23,11 +25,10 @@ struct DomainData {
 };
 
 extern PerCpu<RunQueue> queues;
-extern const Policy* policy;
 /// CPUs that run their idle vCPU and have not been given anything to do yet.
 extern AtomicCpuMask idle_cpus;
-/// CPUs that have been announced by cpu_up().
-extern AtomicCpuMask known_cpus;
+/// Where every CPU and Domain 0 begin, with the policy of `sched=`.
+extern Pool pool0;
 
 inline RunQueue& queue_of(CpuId cpu) {
     return queues.on(cpu);
@@ -81,12 +82,40 @@ void tickle(RunQueue& queue, const Unit& unit, bool preempts);
 void offer_waiting(RunQueue& queue);
 /// Under the lock of its present queue; the new queue's lock protects it from then on.
 void assign_cpu(Vcpu& vcpu, CpuId cpu);
-/// Whether `vcpu` may not run on `cpu`, or could do so where it would rather.
-bool should_leave(const Vcpu& vcpu, CpuId cpu);
-/// The CPU with the fewest vCPUs among those `vcpu` may run on, or better, wishes to.
-CpuId pick_cpu(const Vcpu& vcpu);
-/// Brings a vCPU here that waits elsewhere and that the policy ranks above `above`; false: none.
-bool steal(CpuId thief, int64_t above);
+/// Whether `unit` may not run on `cpu`, or could do so where it would rather.
+bool should_leave(Unit& unit, CpuId cpu);
+/// The CPU with the fewest vCPUs among those `unit` may run on, or better, wishes to; its present
+/// one if it may run on none.
+CpuId pick_cpu(const Unit& unit);
+/// Brings a vCPU here that waits elsewhere in the pool and that the policy ranks above `above`;
+/// false: none.
+bool steal(Pool& pool, CpuId thief, int64_t above);
+
+// affinity.cpp
+/// After a change of its affinity or of its pool's CPUs, under its queue's lock.
+void set_allowed(Unit& unit);
+/// After set_allowed(): gets `vcpu` off a CPU it may no longer use, or has an idle one take it that
+/// it may use now. If it runs, its CPU does that at the next choice.
+void follow_affinity(Vcpu& vcpu);
+
+// pool.cpp
+/// Pool 0, with that policy; without the memory for it there is no machine.
+void init_pools(const Policy& policy);
+/// `cpu`, which is up and free, is the pool's.
+void give_cpu(Pool& pool, CpuId cpu);
+/// Calls `fn(Domain&)` for each domain of the pool that can still be found.
+template <class Fn>
+void for_each_domain(Pool& pool, Fn fn) {
+    Domain::for_each([&](Domain& domain) {
+        if (domain.sched_data && data_of(domain).pool == &pool) fn(domain);
+        return true;
+    });
+}
+template <class Fn>
+void for_each_vcpu(Domain& domain, Fn fn) {
+    for (uint32_t n = 0; n < domain.max_vcpus; ++n)
+        if (Vcpu* vcpu = domain.vcpus[n]) fn(*vcpu);
+}
 
 // vcpu_timers.cpp
 void init_timers(Vcpu& vcpu);

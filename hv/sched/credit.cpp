@@ -2,78 +2,44 @@
 //
 // Interactive vCPUs: who sleeps keeps earning, up to a slice's worth, so on waking it has more
 // credit than one that ran all the time and goes first at once ("boosted").
+//
+// A domain with a cap (cap.hpp) that has used its time up is parked: its vCPUs wait, but nobody
+// chooses them, until the CPU where they wait looks again when the next period begins.
 #include "hv/sched/credit.hpp"
 
 #include <cstdint>
 
 #include <xen/domctl.h>
-#include <xen/sysctl.h>
 
-#include "hv/memory/heap.hpp"
-#include "hv/sched/core.hpp"
+#include "hv/sched/credit_data.hpp"
 
 namespace hv::sched {
 namespace credit {
 namespace {
 
-/// Of a domain. Written by control operations, read by each CPU without a lock.
-struct Settings {
-    std::atomic<uint16_t> weight{kDefaultWeight};
-    std::atomic<uint16_t> cap{0};  ///< percent of one CPU; 0: none. Recorded, not enforced yet
-};
-
-struct CreditUnit : Unit {
-    CreditUnit(Vcpu& v, const Settings& s) : Unit(v), settings(s) {}
-    const Settings& settings;
-    Account account;
-    Nanoseconds charged_to = 0;   ///< while it runs: up to when that is paid for
-    Nanoseconds started = 0;      ///< when it was last chosen, or given a new slice
-    uint32_t counted_weight = 0;  ///< its part of total_weight; 0: it does not want to run
-    bool boosted = false;         ///< goes before whoever runs, even within its slice
-    bool yielded = false;
-};
-
-struct Tunables {
-    std::atomic<Nanoseconds> slice{30 * kMillisecond};
-    std::atomic<Nanoseconds> rate_limit{kMillisecond};  ///< nobody is preempted before
-    std::atomic<uint32_t> migration_delay_us{0};        ///< recorded only
-};
-
 constexpr Nanoseconds kMargin = kMillisecond / 2;  // differences below are not worth a switch
-
-constinit Tunables tunables;
-constinit std::atomic<uint64_t> total_weight{0};  // of all who want to run
-constinit std::atomic<uint64_t> share_clock{0};
-
-CreditUnit& of(Unit& unit) {
-    return static_cast<CreditUnit&>(unit);
-}
-
-/// How far credit may be from 0, in both directions.
-Nanoseconds bound() {
-    return 4 * tunables.slice.load(std::memory_order_relaxed);
-}
-
-/// Gives `time` to all who want to run.
-void distribute(Nanoseconds time) {
-    const uint64_t weights = total_weight.load(std::memory_order_relaxed);
-    if (weights && time > 0) share_clock.fetch_add(share_of(time, weights));
-}
+constexpr Nanoseconds kNoLimit = INT64_MAX;
 
 void earn(CreditUnit& unit, Nanoseconds now) {
-    const Nanoseconds left =
-        unit.account.earn(share_clock.load(std::memory_order_relaxed),
-                          unit.settings.weight.load(std::memory_order_relaxed), now, bound());
+    State& state = unit.state;
+    const Cap& cap = unit.settings.cap;
+    // What a cap keeps it from using is the others'; anybody else may save it up.
+    const Account::Left left =
+        unit.account.earn(state.share_clock.load(std::memory_order_relaxed),
+                          unit.settings.weight.load(std::memory_order_relaxed), now, state.bound());
     // Of one who sleeps it has never been taken from anybody.
-    if (unit.counted_weight) distribute(left);
+    if (unit.counted_weight) state.distribute(left.unpaid + (cap.percent() ? left.surplus : 0));
 }
 
 void activate(CreditUnit& unit) {
     unit.counted_weight = unit.settings.weight.load(std::memory_order_relaxed);
-    total_weight.fetch_add(unit.counted_weight, std::memory_order_relaxed);
+    unit.state.total_weight.fetch_add(unit.counted_weight, std::memory_order_relaxed);
+    unit.settings.active.fetch_add(1, std::memory_order_relaxed);
 }
 void deactivate(CreditUnit& unit) {
-    total_weight.fetch_sub(unit.counted_weight, std::memory_order_relaxed);
+    if (!unit.counted_weight) return;
+    unit.state.total_weight.fetch_sub(unit.counted_weight, std::memory_order_relaxed);
+    unit.settings.active.fetch_sub(1, std::memory_order_relaxed);
     unit.counted_weight = 0;
 }
 
@@ -83,26 +49,42 @@ void settle(CreditUnit& unit, Nanoseconds now) {
         deactivate(unit);  // the weight has been changed since it woke
         activate(unit);
     }
-    if (now > unit.charged_to) {
-        unit.account.charge(now - unit.charged_to, bound());
-        distribute(now - unit.charged_to);
+    if (const Nanoseconds ran = now - unit.charged_to; ran > 0) {
+        unit.account.charge(ran, unit.state.bound());
+        unit.settings.cap.charge(ran, now);
+        unit.state.distribute(ran);
         unit.charged_to = now;
     }
     earn(unit, now);
 }
 
-/// Who waits here and should be next; nullptr.
-CreditUnit* best_waiting(RunQueue& queue, Nanoseconds now) {
-    CreditUnit* best = nullptr;
+/// Parks or unparks `unit`. True if it may run.
+bool may_run(CreditUnit& unit, Nanoseconds now) {
+    unit.parked = unit.settings.cap.exhausted(now);
+    return !unit.parked;
+}
+
+struct Waiting {
+    CreditUnit* best = nullptr;      ///< should be next; nullptr: nobody
+    Nanoseconds resumes = kNoLimit;  ///< when the first one that is parked may run again
+};
+
+Waiting look_at_waiting(RunQueue& queue, Nanoseconds now) {
+    Waiting result;
     for (Unit& u : queue.waiting) {
         CreditUnit& unit = of(u);
         earn(unit, now);
+        if (!may_run(unit, now)) {
+            result.resumes = std::min(result.resumes, unit.settings.cap.resumes());
+            continue;
+        }
+        const CreditUnit* best = result.best;
         if (best && (unit.boosted == best->boosted ? unit.account.credit <= best->account.credit
                                                    : best->boosted))
             continue;
-        best = &unit;
+        result.best = &unit;
     }
-    return best;
+    return result;
 }
 
 /// At the edge of the range, everybody's credit here is moved by the same amount: what they are
@@ -110,69 +92,60 @@ CreditUnit* best_waiting(RunQueue& queue, Nanoseconds now) {
 /// (affinities, or a weight worth more than a whole CPU).
 void recentre(RunQueue& queue, CreditUnit& chosen) {
     const Nanoseconds credit = chosen.account.credit;
-    if (credit > -bound() && credit < bound()) return;
+    const Nanoseconds bound = chosen.state.bound();
+    if (credit > -bound && credit < bound) return;
+    if (credit > 0 && chosen.settings.cap.percent()) return;  // its cap keeps it there
     const auto shift = [&](CreditUnit& unit) {
-        unit.account.credit = std::clamp(unit.account.credit - credit, -2 * bound(), bound());
+        unit.account.credit = std::clamp(unit.account.credit - credit, -2 * bound, bound);
     };
     for (Unit& unit : queue.waiting) shift(of(unit));
     shift(chosen);
 }
 
 bool goes_before(const CreditUnit& waiting, const CreditUnit& running, Nanoseconds now) {
-    if (running.yielded) return true;
-    if (waiting.boosted) return true;
-    if (now - running.started < tunables.slice.load(std::memory_order_relaxed)) return false;
+    if (running.yielded || waiting.boosted) return true;
+    if (now - running.started < running.state.time_slice()) return false;
     return waiting.account.credit >= running.account.credit;
+}
+
+/// The running vCPU is left alone for the first moments, however much credit others have.
+bool rate_limited(const CreditUnit& running, Nanoseconds now) {
+    return !running.yielded &&
+           now - running.started < running.state.rate_limit.load(std::memory_order_relaxed);
+}
+
+/// How long `chosen` may run: its cap ends it sooner, and so does one that is parked here until
+/// `resumes`.
+Nanoseconds limited(Nanoseconds slice, CreditUnit& chosen, Nanoseconds now, Nanoseconds resumes) {
+    Settings& settings = chosen.settings;
+    if (settings.cap.percent())
+        slice = std::min(slice, settings.cap.slice(now, settings.active.load()));
+    return resumes == kNoLimit ? slice : std::min(slice, std::max(resumes - now, Cap::kLeastSlice));
 }
 
 // --- the table's functions ---
 
-void init_policy(Nanoseconds slice) {
-    constexpr Nanoseconds kMost = XEN_SYSCTL_CSCHED_TSLICE_MAX * kMillisecond;
-    tunables.slice = std::clamp(slice, kMillisecond, kMost);
-}
-
-Result<void*> create_domain() {
-    auto* settings = heap::create<Settings>();
-    if (!settings) return Errno::kENOMEM;
-    return static_cast<void*>(settings);
-}
-void destroy_domain(void* settings) {
-    heap::destroy(static_cast<Settings*>(settings));
-}
-
-Result<Unit*> create_unit(Vcpu& vcpu, void* settings) {
-    auto* unit = heap::create<CreditUnit>(vcpu, *static_cast<Settings*>(settings));
-    if (!unit) return Errno::kENOMEM;
-    unit->account.share_seen = share_clock.load();
-    return static_cast<Unit*>(unit);
-}
-void destroy_unit(Unit& unit) {
-    heap::destroy(&of(unit));
-}
-
-bool wake(RunQueue& queue, Unit& u, Unit* running, Nanoseconds now) {
+Wake wake(RunQueue& queue, Unit& u, Unit* running, Nanoseconds now) {
     CreditUnit& unit = of(u);
     earn(unit, now);
-    const bool woke = unit.counted_weight == 0;
-    if (woke) {
+    if (unit.counted_weight == 0) {
         activate(unit);
-        const Nanoseconds slice = tunables.slice.load(std::memory_order_relaxed);
-        unit.account.credit = std::min(unit.account.credit, slice);
+        unit.account.credit = std::min(unit.account.credit, unit.state.time_slice());
     }
     queue.push(unit);
-    if (!running) return true;
+    if (!may_run(unit, now)) return Wake::kHere;  // to note when it may
+    if (!running) return Wake::kPreempts;
     CreditUnit& rival = of(*running);
     const Nanoseconds rivals = rival.account.credit - (now - rival.charged_to);
     // One that comes from another CPU was asked for because it ranks above what runs here.
     unit.boosted = unit.account.credit > rivals + kMargin;
-    return unit.boosted;
+    return unit.boosted ? Wake::kPreempts : Wake::kWaits;
 }
 
 void sleep(RunQueue& queue, Unit& u) {
     CreditUnit& unit = of(u);
     if (unit.linked()) queue.take(unit);
-    unit.boosted = false;
+    unit.boosted = unit.parked = false;
     deactivate(unit);
 }
 
@@ -180,37 +153,43 @@ void yield(Unit& unit) {
     of(unit).yielded = true;
 }
 
-/// The running vCPU is left alone for the first moments, however much credit others have.
-bool rate_limited(const CreditUnit& running, Nanoseconds now) {
-    return !running.yielded &&
-           now - running.started < tunables.rate_limit.load(std::memory_order_relaxed);
+/// `running` has been left for `chosen` or for nobody.
+void put_back(RunQueue& queue, CreditUnit& running, bool may_stay) {
+    running.yielded = false;
+    if (may_stay)
+        queue.push(running);
+    else if (!running.vcpu.runnable())
+        deactivate(running);
 }
 
 Choice choose(RunQueue& queue, Unit* prev, bool may_stay, Nanoseconds now, bool may_look) {
-    const Nanoseconds slice = tunables.slice.load(std::memory_order_relaxed);
+    const Nanoseconds slice = static_cast<State*>(queue.pool->state)->time_slice();
     CreditUnit* running = prev ? &of(*prev) : nullptr;
     if (running) settle(*running, now);
-    if (may_stay && rate_limited(*running, now)) {
-        const Nanoseconds rest = running->started + tunables.rate_limit.load() - now;
-        return {.next = running, .slice = queue.waiting.empty() ? slice : rest};
+    const bool may_go_on = may_stay && may_run(*running, now);
+    if (may_go_on && rate_limited(*running, now)) {
+        const Nanoseconds rest = running->started + running->state.rate_limit.load() - now;
+        return {.next = running,
+                .slice = limited(queue.waiting.empty() ? slice : rest, *running, now, kNoLimit)};
     }
 
-    CreditUnit* chosen = best_waiting(queue, now);
-    if (may_stay && (!chosen || !goes_before(*chosen, *running, now))) chosen = running;
+    const Waiting waiting = look_at_waiting(queue, now);
+    CreditUnit* chosen = waiting.best;
+    if (may_go_on && (!chosen || !goes_before(*chosen, *running, now))) chosen = running;
     if (may_look && (!chosen || now - queue.looked_elsewhere >= slice)) {
         queue.looked_elsewhere = now;
         return {.look_elsewhere = true,
                 .above = chosen ? chosen->account.credit + kMargin : INT64_MIN};
     }
 
+    Nanoseconds resumes = waiting.resumes;
     if (running && chosen != running) {
-        running->yielded = false;
-        if (may_stay)
-            queue.push(*running);
-        else if (!running->vcpu.runnable())
-            deactivate(*running);
+        put_back(queue, *running, may_stay);
+        if (running->parked && may_stay)
+            resumes = std::min(resumes, running->settings.cap.resumes());
     }
-    if (!chosen) return {};
+    if (!chosen)
+        return {.slice = resumes == kNoLimit ? 0 : std::max(resumes - now, Cap::kLeastSlice)};
     if (chosen != running) {
         queue.take(*chosen);
         chosen->charged_to = now;
@@ -218,7 +197,7 @@ Choice choose(RunQueue& queue, Unit* prev, bool may_stay, Nanoseconds now, bool 
     if (chosen != running || now - chosen->started >= slice) chosen->started = now;
     chosen->boosted = chosen->yielded = false;
     recentre(queue, *chosen);
-    return {.next = chosen, .slice = chosen->started + slice - now};
+    return {.next = chosen, .slice = limited(chosen->started + slice - now, *chosen, now, resumes)};
 }
 
 Unit* surrender(RunQueue& queue, CpuId thief, int64_t above, bool wished) {
@@ -227,60 +206,25 @@ Unit* surrender(RunQueue& queue, CpuId thief, int64_t above, bool wished) {
     for (Unit& u : queue.waiting) {
         CreditUnit& unit = of(u);
         const Vcpu& vcpu = unit.vcpu;
-        if (vcpu.is_running.load() || !vcpu.hard_affinity.test(thief)) continue;
+        if (vcpu.is_running.load() || !unit.allowed.test(thief)) continue;
         if (wished && !vcpu.soft_affinity.test(thief)) continue;
         earn(unit, now);
         if (unit.account.credit <= (best ? best->account.credit : above)) continue;
-        best = &unit;
+        if (may_run(unit, now)) best = &unit;
     }
     if (best) queue.take(*best);
     return best;
 }
 
-Result<> domain_control(Domain&, void* data, xen_domctl_scheduler_op& op) {
-    auto& settings = *static_cast<Settings*>(data);
-    auto& wanted = op.u.credit;
-    switch (op.cmd) {
-        case XEN_DOMCTL_SCHEDOP_getinfo:
-            wanted.weight = settings.weight;
-            wanted.cap = settings.cap;
-            return {};
-        case XEN_DOMCTL_SCHEDOP_putinfo:
-            // A weight of 0 and a cap of 0xffff mean "as it is".
-            if (wanted.weight) settings.weight = wanted.weight;
-            if (wanted.cap != uint16_t{0xffff}) settings.cap = wanted.cap;
-            return {};
-        default:
-            return Errno::kEINVAL;
-    }
-}
-
-Result<> system_control(xen_sysctl_scheduler_op& op) {
-    auto& params = op.u.sched_credit;
-    if (op.cmd == XEN_SYSCTL_SCHEDOP_putinfo) {
-        if (params.tslice_ms > XEN_SYSCTL_CSCHED_TSLICE_MAX ||
-            params.tslice_ms < XEN_SYSCTL_CSCHED_TSLICE_MIN ||
-            (params.ratelimit_us && (params.ratelimit_us > XEN_SYSCTL_SCHED_RATELIMIT_MAX ||
-                                     params.ratelimit_us < XEN_SYSCTL_SCHED_RATELIMIT_MIN)) ||
-            params.ratelimit_us > 1000 * params.tslice_ms ||
-            params.vcpu_migr_delay_us > XEN_SYSCTL_CSCHED_MGR_DLY_MAX_US)
-            return Errno::kEINVAL;
-        tunables.slice = params.tslice_ms * kMillisecond;
-        tunables.rate_limit = params.ratelimit_us * kMicrosecond;
-        tunables.migration_delay_us = params.vcpu_migr_delay_us;
-    } else if (op.cmd != XEN_SYSCTL_SCHEDOP_getinfo) {
-        return Errno::kEINVAL;
-    }
-    params.tslice_ms = static_cast<uint32_t>(tunables.slice.load() / kMillisecond);
-    params.ratelimit_us = static_cast<uint32_t>(tunables.rate_limit.load() / kMicrosecond);
-    params.vcpu_migr_delay_us = tunables.migration_delay_us;
-    return {};
+int64_t rank(const Unit& unit) {
+    return static_cast<const CreditUnit&>(unit).account.credit;
 }
 
 constexpr Policy kTable = {
     .name = "credit",
     .id = XEN_SCHEDULER_CREDIT,
-    .init = init_policy,
+    .create_pool = create_pool,
+    .destroy_pool = destroy_pool,
     .create_domain = create_domain,
     .destroy_domain = destroy_domain,
     .create_unit = create_unit,
@@ -290,8 +234,11 @@ constexpr Policy kTable = {
     .yield = yield,
     .choose = choose,
     .surrender = surrender,
+    .assign = nullptr,
     .domain_control = domain_control,
     .system_control = system_control,
+    .measure = "credit in ns",
+    .rank = rank,
 };
 
 }  // namespace

@@ -21,10 +21,15 @@ struct Account {
     uint64_t share_seen = 0;     ///< the share clock when it was last looked at
     Nanoseconds paid_up_to = 0;  ///< system time up to which one CPU's time has been given
 
-    /// Pays out what the share clock has given since; credit stays within `bound`. Returns what is
-    /// left of it, in ns, because nobody can use more than one CPU. The share clock advances in
-    /// leaps, so time that brought nothing may be paid for later, up to `bound`.
-    Nanoseconds earn(uint64_t share_clock, uint32_t weight, Nanoseconds now, Nanoseconds bound) {
+    /// What of a payment did not get into the account, in ns.
+    struct Left {
+        Nanoseconds unpaid;   ///< nobody can use more than one CPU
+        Nanoseconds surplus;  ///< credit beyond the bound
+    };
+
+    /// Pays out what the share clock has given since; credit stays within `bound`. The share clock
+    /// advances in leaps, so time that brought nothing may be paid for later, up to `bound`.
+    Left earn(uint64_t share_clock, uint32_t weight, Nanoseconds now, Nanoseconds bound) {
         const uint64_t delta = share_clock - share_seen;
         share_seen = share_clock;
         // More than a bound's worth is never needed, and the product must not overflow.
@@ -34,8 +39,9 @@ struct Account {
         paid_up_to = std::max(paid_up_to, now - bound);
         const Nanoseconds taken = std::min(given, std::max<Nanoseconds>(now - paid_up_to, 0));
         paid_up_to += taken;
-        credit = std::min(credit + taken, bound);
-        return given - taken;
+        const Nanoseconds owed = credit + taken;
+        credit = std::min(owed, bound);
+        return {.unpaid = given - taken, .surplus = owed - credit};
     }
     /// Charges `ran` ns of running.
     void charge(Nanoseconds ran, Nanoseconds bound) { credit = std::max(credit - ran, -2 * bound); }

@@ -5,16 +5,6 @@
 #include "hv/sched/core.hpp"
 
 namespace hv::sched {
-namespace {
-
-template <class Fn>
-void for_each_vcpu(Domain& domain, Fn fn) {
-    for (uint32_t n = 0; n < domain.max_vcpus; ++n)
-        if (Vcpu* vcpu = domain.vcpus[n]) fn(*vcpu);
-}
-
-}  // namespace
-
 void wake(Vcpu& vcpu) {
     if (!vcpu.sched_data) return;
     if (vcpu.pause_flags.load() & pause::kBlocked) {
@@ -35,7 +25,8 @@ void sleep_nosync(Vcpu& vcpu) {
         raise_softirq_on(queue->cpu, Softirq::kSchedule);
         return;
     }
-    policy->sleep(*queue, *unit_of(vcpu));
+    Unit& unit = *unit_of(vcpu);
+    unit.pool.policy->sleep(*queue, unit);
     if (vcpu.runstate.state == RUNSTATE_runnable)
         change_runstate(vcpu, RUNSTATE_offline, arch::now());
 }

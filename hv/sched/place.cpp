@@ -32,10 +32,19 @@ void note_not_runnable(Vcpu& vcpu) {
     change_runstate(vcpu, RUNSTATE_offline, arch::now());
 }
 
-/// An idle CPU that `vcpu` wishes to run on, if it does not wish to run on `cpu`; kNone.
-size_t idle_wish(const Vcpu& vcpu, CpuId cpu) {
-    if (vcpu.soft_affinity.test(cpu)) return CpuMask::kNone;
-    return (vcpu.hard_affinity & vcpu.soft_affinity & idle_cpus.snapshot()).first();
+/// An idle CPU that `unit` wishes to run on, if it does not wish to run on `cpu`; kNone.
+size_t idle_wish(const Unit& unit, CpuId cpu) {
+    const CpuMask& wished = unit.vcpu.soft_affinity;
+    if (wished.test(cpu)) return CpuMask::kNone;
+    return (unit.allowed & wished & idle_cpus.snapshot()).first();
+}
+
+/// Where `unit` should rather be than on `cpu`; `cpu`: it is right there.
+CpuId better_cpu(Unit& unit, CpuId cpu) {
+    if (const auto assign = unit.pool.policy->assign) return assign(unit);
+    if (!unit.allowed.test(cpu)) return pick_cpu(unit);
+    const size_t wish = idle_wish(unit, cpu);
+    return wish == CpuMask::kNone ? cpu : static_cast<CpuId>(wish);
 }
 
 /// One try to place `vcpu`, under its queue's lock. False: it has been sent to another CPU.
@@ -49,27 +58,25 @@ bool try_place(RunQueue& queue, Vcpu& vcpu) {
     if (unit.linked()) return true;
     const Nanoseconds now = arch::now();
     if (vcpu.runstate.state >= RUNSTATE_blocked) change_runstate(vcpu, RUNSTATE_runnable, now);
-    if (!vcpu.hard_affinity.test(queue.cpu)) {
+    if (const CpuId better = better_cpu(unit, queue.cpu); better != queue.cpu) {
         // While its registers lie on the old CPU it cannot go; context_saved() comes back here.
         if (vcpu.is_running.load()) return true;
-        assign_cpu(vcpu, pick_cpu(vcpu));
-        return false;
-    }
-    if (const size_t wish = idle_wish(vcpu, queue.cpu);
-        wish != CpuMask::kNone && !vcpu.is_running.load()) {
-        assign_cpu(vcpu, static_cast<CpuId>(wish));
+        assign_cpu(vcpu, better);
         return false;
     }
     Unit* running = queue.current == queue.idle ? nullptr : unit_of(*queue.current);
-    const bool preempts = policy->wake(queue, unit, running, now);
-    tickle(queue, unit, preempts);
+    const Wake wake = unit.pool.policy->wake(queue, unit, running, now);
+    if (wake == Wake::kHere)
+        raise_softirq_on(queue.cpu, Softirq::kSchedule);
+    else
+        tickle(queue, unit, wake == Wake::kPreempts);
     return true;
 }
 
 }  // namespace
 
-bool should_leave(const Vcpu& vcpu, CpuId cpu) {
-    return !vcpu.hard_affinity.test(cpu) || idle_wish(vcpu, cpu) != CpuMask::kNone;
+bool should_leave(Unit& unit, CpuId cpu) {
+    return better_cpu(unit, cpu) != cpu;
 }
 
 void assign_cpu(Vcpu& vcpu, CpuId cpu) {
@@ -78,21 +85,19 @@ void assign_cpu(Vcpu& vcpu, CpuId cpu) {
     vcpu.cpu.store(cpu, std::memory_order_release);  // last: the old lock's say ends here
 }
 
-CpuId pick_cpu(const Vcpu& vcpu) {
-    const CpuMask known = known_cpus.snapshot();
-    CpuMask allowed = vcpu.hard_affinity & known;
-    if (allowed.empty()) allowed = known;  // set_affinity() refuses it; better than to stop
-    const CpuMask wished = allowed & vcpu.soft_affinity;
-    return least_assigned(wished.empty() ? allowed : wished);
+CpuId pick_cpu(const Unit& unit) {
+    if (unit.allowed.empty()) return unit.vcpu.cpu.load(std::memory_order_relaxed);
+    const CpuMask wished = unit.allowed & unit.vcpu.soft_affinity;
+    return least_assigned(wished.empty() ? unit.allowed : wished);
 }
 
 void tickle(RunQueue& queue, const Unit& unit, bool preempts) {
+    if (unit.parked) return;
     // An idle CPU sets its bit, then looks for somebody who waits; here it is the other way round,
     // so one of the two sees the other.
-    const Vcpu& vcpu = unit.vcpu;
-    const CpuMask allowed = vcpu.hard_affinity;
+    const CpuMask& allowed = unit.allowed;
     if (tickle_idle(CpuMask::single(queue.cpu) & allowed) ||
-        tickle_idle(allowed & vcpu.soft_affinity) || tickle_idle(allowed))
+        tickle_idle(allowed & unit.vcpu.soft_affinity) || tickle_idle(allowed))
         return;
     if (preempts || queue.current == queue.idle) raise_softirq_on(queue.cpu, Softirq::kSchedule);
 }
@@ -100,7 +105,7 @@ void tickle(RunQueue& queue, const Unit& unit, bool preempts) {
 void offer_waiting(RunQueue& queue) {
     if (queue.waiting.empty() || idle_cpus.snapshot().empty()) return;
     for (Unit& unit : queue.waiting)
-        if (!unit.vcpu.is_running.load()) tickle_idle(unit.vcpu.hard_affinity);
+        if (!unit.parked && !unit.vcpu.is_running.load()) tickle_idle(unit.allowed);
 }
 
 void place(Vcpu& vcpu) {
@@ -110,8 +115,8 @@ void place(Vcpu& vcpu) {
     }
 }
 
-bool steal(CpuId thief, int64_t above) {
-    const CpuMask cpus = known_cpus.snapshot();
+bool steal(Pool& pool, CpuId thief, int64_t above) {
+    const CpuMask cpus = pool.cpus.snapshot();
     // First those who wish to run here; an idle CPU then takes anybody who may.
     for (const bool wished : {true, false}) {
         if (!wished && above != INT64_MIN) break;
@@ -120,10 +125,11 @@ bool steal(CpuId thief, int64_t above) {
             if (!cpus.test(victim)) continue;
             RunQueue& queue = queue_of(victim);
             if (queue.waiting_count.load() == 0) continue;
-            Unit* unit;
+            Unit* unit = nullptr;
             {
                 QueueLock lock(queue);
-                unit = policy->surrender(queue, thief, above, wished);
+                // It may have gone to another pool just now, and then so have those who wait.
+                if (queue.pool == &pool) unit = pool.policy->surrender(queue, thief, above, wished);
                 if (unit) assign_cpu(unit->vcpu, thief);
             }
             if (!unit) continue;

@@ -7,7 +7,8 @@
 //                              │ "look elsewhere"
 //                              └──► Policy::surrender of other CPUs' queues ──► place() here
 //
-// One table, chosen at boot. A pass through the scheduler makes one or two calls through it.
+// A pool of CPUs (pool.hpp) has one policy, and that policy's state: pools do not know each other.
+// A pass through the scheduler makes one or two calls through the table.
 #pragma once
 
 #include <atomic>
@@ -30,11 +31,16 @@ struct Vcpu;
 
 namespace sched {
 
+struct Pool;
+
 /// A vCPU as policies see it; a policy derives its own from it. Vcpu::sched_data points here.
 /// Linked: it waits in the queue of Vcpu::cpu. Under that queue's lock.
 struct Unit : ListNode<Unit> {
-    explicit Unit(Vcpu& v) : vcpu(v) {}
+    Unit(Vcpu& v, Pool& p) : vcpu(v), pool(p) {}
     Vcpu& vcpu;
+    Pool& pool;
+    CpuMask allowed;      ///< the core's: CPUs of the pool that its hard affinity leaves
+    bool parked = false;  ///< the policy's: it waits, and no CPU may run it for now
 };
 
 /// One for each CPU. `lock` protects all of it and, for each vCPU whose `cpu` this is, its Unit,
@@ -42,12 +48,14 @@ struct Unit : ListNode<Unit> {
 struct RunQueue {
     SpinLock lock{static_cast<uint8_t>(Rank::kScheduler)};
     CpuId cpu = 0;
+    Pool* pool = nullptr;     ///< nullptr: free, it runs nothing but its idle vCPU
     Vcpu* idle = nullptr;     ///< nullptr: the CPU is not up
     Vcpu* current = nullptr;  ///< what runs here, or is about to be loaded
     List<Unit> waiting;
     std::atomic<uint32_t> waiting_count{0};  ///< read without the lock to skip empty queues
     std::atomic<uint32_t> assigned{0};       ///< vCPUs whose `cpu` this is
     Nanoseconds looked_elsewhere = 0;        ///< the policy's: when it last compared with others
+    Nanoseconds virtual_now = 0;             ///< the policy's
     Timer slice;                             ///< raises Softirq::kSchedule
 
     void push(Unit& unit) {
@@ -62,28 +70,39 @@ struct RunQueue {
 
 struct Choice {
     Unit* next = nullptr;         ///< nullptr: the idle vCPU
-    Nanoseconds slice = 0;        ///< how long from now until the next choice at the latest
+    Nanoseconds slice = 0;        ///< how long from now until the next choice; 0 and idle: as long
+                                  ///< as nobody asks for one
     bool look_elsewhere = false;  ///< nothing is decided yet: ask other CPUs for one above `above`
     int64_t above = INT64_MIN;    ///< in the policy's own measure
+};
+
+/// What is to be done about one that waits from now on.
+enum class Wake : uint8_t {
+    kWaits,     ///< an idle CPU may have it; what runs here goes on
+    kPreempts,  ///< and if none is idle, what runs here is interrupted for it
+    kHere,      ///< no other CPU's business: this one is to choose again
 };
 
 struct Policy {
     std::string_view name;  ///< as in `sched=`
     uint32_t id;            ///< XEN_SCHEDULER_*
 
-    void (*init)(Nanoseconds slice);
-    /// Settings of a domain; kENOMEM.
-    Result<void*> (*create_domain)();
+    /// A pool's state (Pool::state), with time slices of that length where the policy has such;
+    /// kENOMEM.
+    Result<void*> (*create_pool)(Nanoseconds slice);
+    void (*destroy_pool)(void* state);
+    /// Settings of a domain in `pool`; kENOMEM.
+    Result<void*> (*create_domain)(Pool& pool);
     void (*destroy_domain)(void* settings);
-    Result<Unit*> (*create_unit)(Vcpu& vcpu, void* settings);
+    Result<Unit*> (*create_unit)(Vcpu& vcpu, Pool& pool, void* settings);
     void (*destroy_unit)(Unit& unit);
 
     // Under the lock of the queue:
 
     /// `unit` is runnable and neither runs nor waits: it waits from now on, if it has come here
-    /// from another CPU with its old claims. True if it should run before `running` (nullptr:
-    /// idle), which the core then interrupts.
-    bool (*wake)(RunQueue& queue, Unit& unit, Unit* running, Nanoseconds now);
+    /// from another CPU with its old claims. `running`: whom the core would interrupt (nullptr:
+    /// idle).
+    Wake (*wake)(RunQueue& queue, Unit& unit, Unit* running, Nanoseconds now);
     /// `unit`, which does not run, is no longer runnable: it stops waiting.
     void (*sleep)(RunQueue& queue, Unit& unit);
     /// The running `unit` lets others go first, once.
@@ -94,12 +113,27 @@ struct Policy {
     /// Gives up the best waiting unit above `above` that may run on `thief` (by soft affinity, too,
     /// if `wished`) and that is not just being saved on this CPU; nullptr.
     Unit* (*surrender)(RunQueue& queue, CpuId thief, int64_t above, bool wished);
+    /// The CPU that the runnable `unit` is to be on, for a policy that hands out CPUs for good; its
+    /// present one if there is none for it. nullptr: the core finds one by affinity and load.
+    CpuId (*assign)(Unit& unit);
 
+    /// XEN_DOMCTL_SCHEDOP_*, XEN_SYSCTL_SCHEDOP_* with the command checked; nullptr: there is
+    /// nothing to set or to tell, and as on Xen that is a success.
     Result<> (*domain_control)(Domain& domain, void* settings, xen_domctl_scheduler_op& op);
-    Result<> (*system_control)(xen_sysctl_scheduler_op& op);
+    Result<> (*system_control)(void* state, xen_sysctl_scheduler_op& op);
+
+    /// For debug keys: what `rank()` counts, and that figure of one that waits here or runs.
+    std::string_view measure;
+    int64_t (*rank)(const Unit& unit);
 };
 
 extern const Policy kCreditPolicy;
+extern const Policy kCredit2Policy;
+extern const Policy kNullPolicy;
+
+/// That of `sched=`, that of an XEN_SCHEDULER_*; nullptr: there is none.
+const Policy* find_policy(std::string_view name);
+const Policy* find_policy(uint32_t id);
 
 }  // namespace sched
 }  // namespace hv

@@ -6,7 +6,6 @@
 #include <xen/domctl.h>
 #include <xen/sysctl.h>
 
-#include "boot/options.hpp"
 #include "hv/console/log.hpp"
 #include "hv/memory/heap.hpp"
 #include "hv/sched/core.hpp"
@@ -14,15 +13,13 @@
 namespace hv::sched {
 
 constinit PerCpu<RunQueue> queues;
-constinit const Policy* policy = &kCreditPolicy;
 constinit AtomicCpuMask idle_cpus;
-constinit AtomicCpuMask known_cpus;
 
 namespace {
 
 constinit Domain* idle_domain = nullptr;
 
-constexpr const Policy* kPolicies[] = {&kCreditPolicy};
+constexpr const Policy* kPolicies[] = {&kCreditPolicy, &kCredit2Policy, &kNullPolicy};
 
 /// What the previous vCPU's state is called from now on.
 int state_after_running(const Vcpu& vcpu) {
@@ -33,17 +30,19 @@ int state_after_running(const Vcpu& vcpu) {
 /// Asks the policy, and other CPUs if it wants to know what waits there. Under the queue's lock,
 /// which is dropped meanwhile.
 Choice choose(RunQueue& queue, Vcpu& prev) XEN_TSA(requires_capability(queue.lock)) {
-    const auto ask = [&](bool may_look) {
+    const auto ask = [&](bool may_look) -> Choice {
+        if (!queue.pool) return {};
         Unit* unit = &prev == queue.idle ? nullptr : unit_of(prev);
-        const bool may_stay = unit && prev.runnable() && !should_leave(prev, queue.cpu);
-        return policy->choose(queue, unit, may_stay, arch::now(), may_look);
+        const bool may_stay = unit && prev.runnable() && !should_leave(*unit, queue.cpu);
+        return queue.pool->policy->choose(queue, unit, may_stay, arch::now(), may_look);
     };
     Choice choice = ask(true);
     if (!choice.look_elsewhere) return choice;
     // Before the others' queues are read, not after: see tickle().
     if (choice.above == INT64_MIN) idle_cpus.set(queue.cpu);
+    Pool& pool = *queue.pool;
     queue.lock.unlock();
-    steal(queue.cpu, choice.above);
+    steal(pool, queue.cpu, choice.above);
     queue.lock.lock();
     return ask(false);
 }
@@ -55,13 +54,12 @@ void schedule() {
     queue.lock.lock();
     const Choice choice = choose(queue, prev);
     Vcpu& next = choice.next ? choice.next->vcpu : *queue.idle;
-    if (choice.next) {
-        idle_cpus.clear(queue.cpu);
+    if (choice.next) idle_cpus.clear(queue.cpu);
+    if (choice.next || choice.slice)
         queue.slice.set(arch::now() + choice.slice);
-        offer_waiting(queue);
-    } else {
+    else
         queue.slice.stop();
-    }
+    if (choice.next) offer_waiting(queue);
     if (&next == &prev) {
         queue.lock.unlock();
         return;
@@ -82,16 +80,24 @@ void schedule() {
 
 }  // namespace
 
-void init(std::string_view name) {
-    const Policy* found = nullptr;
+const Policy* find_policy(std::string_view name) {
     for (const Policy* p : kPolicies)
-        if (p->name == name) found = p;
-    if (!found) {
+        if (p->name == name) return p;
+    return nullptr;
+}
+const Policy* find_policy(uint32_t id) {
+    for (const Policy* p : kPolicies)
+        if (p->id == id) return p;
+    return nullptr;
+}
+
+void init(std::string_view name) {
+    const Policy* policy = find_policy(name);
+    if (!policy) {
+        policy = &kCreditPolicy;
         log(LogLevel::kWarning, "sched={}: no such scheduler here, {} is used", name, policy->name);
-        found = policy;
     }
-    policy = found;
-    policy->init(static_cast<Nanoseconds>(boot::options().sched_slice_ms) * kMillisecond);
+    init_pools(*policy);
     set_softirq_handler(Softirq::kSchedule, schedule);
 
     idle_domain = heap::create<Domain>();
@@ -119,8 +125,8 @@ Result<> cpu_up(CpuId cpu) {
     queue.cpu = cpu;
     queue.slice.init([](void*) { raise_softirq(Softirq::kSchedule); }, nullptr, cpu);
     queue.idle = queue.current = idle;
-    known_cpus.set(cpu);
     idle_cpus.set(cpu);
+    give_cpu(pool0, cpu);
     return {};
 }
 
@@ -130,14 +136,19 @@ Vcpu& idle_vcpu(CpuId cpu) {
 
 Result<> init_domain(Domain& domain) {
     if (domain.sched_data) return {};
+    Pool* pool = find_pool(domain.config.cpupool_id);
+    if (!pool) return Errno::kESRCH;
+    if (pool->cpus.empty()) return Errno::kENODEV;
     auto* data = heap::create<DomainData>();
     if (!data) return Errno::kENOMEM;
-    auto settings = policy->create_domain();
+    auto settings = pool->policy->create_domain(*pool);
     if (!settings) {
         heap::destroy(data);
         return settings.error();
     }
+    data->pool = pool;
     data->settings = *settings;
+    pool->domains.fetch_add(1);
     domain.sched_data = data;
     return {};
 }
@@ -147,19 +158,23 @@ void destroy_domain(Domain& domain) {
     stop_watchdogs(domain);
     DomainData* data = &data_of(domain);
     domain.sched_data = nullptr;
-    policy->destroy_domain(data->settings);
+    data->pool->policy->destroy_domain(data->settings);
+    data->pool->domains.fetch_sub(1);  // last: the pool may be destroyed from here on
     heap::destroy(data);
 }
 
 Result<> add_vcpu(Vcpu& vcpu) {
     TRY(init_domain(*vcpu.domain));
-    vcpu.sched_data = TRY(policy->create_unit(vcpu, data_of(*vcpu.domain).settings));
-    const CpuId cpu = pick_cpu(vcpu);
+    const DomainData& data = data_of(*vcpu.domain);
+    Unit* unit = TRY(data.pool->policy->create_unit(vcpu, *data.pool, data.settings));
+    set_allowed(*unit);
+    const CpuId cpu = pick_cpu(*unit);
     vcpu.cpu.store(cpu);
     queue_of(cpu).assigned.fetch_add(1);
     vcpu.runstate.state = RUNSTATE_offline;
     vcpu.runstate.state_entry_time = static_cast<uint64_t>(arch::now());
     init_timers(vcpu);
+    vcpu.sched_data = unit;
     return {};
 }
 
@@ -167,14 +182,15 @@ void remove_vcpu(Vcpu& vcpu) {
     if (!vcpu.sched_data) return;
     kill_timers(vcpu);
     Unit* unit = unit_of(vcpu);
+    const Policy& policy = *unit->pool.policy;
     {
         QueueLock queue(vcpu);
         invariant(queue->current != &vcpu && !vcpu.is_running.load(), "a removed vCPU runs");
-        policy->sleep(*queue, *unit);
+        policy.sleep(*queue, *unit);
         queue->assigned.fetch_sub(1);
         vcpu.sched_data = nullptr;
     }
-    policy->destroy_unit(*unit);
+    policy.destroy_unit(*unit);
 }
 
 void context_saved(Vcpu& prev) {
@@ -197,15 +213,31 @@ void context_saved(Vcpu& prev) {
 }
 
 Result<> domain_control(Domain& domain, xen_domctl_scheduler_op& op) {
-    if (!domain.sched_data || op.sched_id != policy->id) return Errno::kEINVAL;
-    return policy->domain_control(domain, data_of(domain).settings, op);
+    if (!domain.sched_data) return Errno::kEINVAL;
+    const Policy& policy = *pool_of(domain).policy;
+    if (op.sched_id != policy.id || op.cmd > XEN_DOMCTL_SCHEDOP_getvcpuinfo) return Errno::kEINVAL;
+    if (!policy.domain_control) return {};
+    TRY(policy.domain_control(domain, data_of(domain).settings, op));
+    if (op.cmd != XEN_DOMCTL_SCHEDOP_putinfo) return {};
+    // A lower cap is to stop it now, a higher one to let it go on.
+    for_each_vcpu(domain, [](Vcpu& vcpu) {
+        raise_softirq_on(vcpu.cpu.load(std::memory_order_relaxed), Softirq::kSchedule);
+    });
+    return {};
 }
+
 Result<> system_control(xen_sysctl_scheduler_op& op) {
-    if (op.sched_id != policy->id) return Errno::kEINVAL;
-    return policy->system_control(op);
+    if (op.cmd != XEN_SYSCTL_SCHEDOP_putinfo && op.cmd != XEN_SYSCTL_SCHEDOP_getinfo)
+        return Errno::kEINVAL;
+    Pool* pool = find_pool(op.cpupool_id);
+    if (!pool) return Errno::kESRCH;
+    if (op.sched_id != pool->policy->id) return Errno::kEINVAL;
+    if (!pool->policy->system_control) return {};
+    return pool->policy->system_control(pool->state, op);
 }
+
 uint32_t policy_id() {
-    return policy->id;
+    return pool0.policy->id;
 }
 
 }  // namespace hv::sched

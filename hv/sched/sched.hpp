@@ -1,4 +1,5 @@
-// The scheduler's core: what other rooms ask of it. Policies (credit …) are behind policy.hpp.
+// The scheduler's core: what other rooms ask of it. Policies (credit …) are behind
+// policy.hpp, the CPUs that each has in pool.hpp.
 #pragma once
 
 #include <string_view>
@@ -25,7 +26,8 @@ void init(std::string_view name);
 Result<> cpu_up(CpuId cpu);
 Vcpu& idle_vcpu(CpuId cpu);
 
-/// A domain's scheduling data (weight, watchdogs); before its first vCPU. kENOMEM.
+/// A domain's scheduling data (pool, weight, watchdogs); before its first vCPU. kESRCH: its
+/// configuration names a pool that is not there; kENODEV: one without CPUs; kENOMEM.
 Result<> init_domain(Domain& domain);
 /// Stops the watchdogs early (when the domain begins to die) …
 void stop_watchdogs(Domain& domain);
@@ -67,6 +69,9 @@ Result<> set_affinity(Vcpu& vcpu, const CpuMask& hard, const CpuMask& soft);
 /// or nothing to undo; kEBUSY: overridden already.
 Result<> pin_override_current(int32_t pcpu);
 
+/// Takes it back, for the tools; nothing happens if there is none.
+void end_pin_override(Vcpu& vcpu);
+
 /// SCHEDOP_watchdog: `id` 0 sets a new one up and says its number (from 1). `seconds` 0 ends it.
 /// kEINVAL: no such watchdog; kENOSPC: both are in use.
 Result<uint32_t> set_watchdog(Domain& domain, uint32_t id, uint32_t seconds);
@@ -83,12 +88,16 @@ void update_guest_copies();
 /// schedule() does nothing after it, so context_switch need not return.
 void context_saved(Vcpu& prev);
 
-/// XEN_DOMCTL_scheduler_op and XEN_SYSCTL_scheduler_op; implemented over the policy. kEINVAL: not
-/// this policy's id, a command it does not have (settings for each vCPU), or out of range.
+/// XEN_DOMCTL_scheduler_op and XEN_SYSCTL_scheduler_op; implemented over the pool's policy.
+/// kEINVAL: not this policy's id, a command it does not have (settings for each vCPU), or out of
+/// range; kESRCH: no such pool.
 Result<> domain_control(Domain& domain, xen_domctl_scheduler_op& op);
 Result<> system_control(xen_sysctl_scheduler_op& op);
-/// XEN_SCHEDULER_* of the policy in use.
+/// XEN_SCHEDULER_* of the policy in pool 0.
 uint32_t policy_id();
+
+/// Prints pools and run queues, for a debug key.
+void report();
 
 /// Idle CPUs run this for ever (softirqs, scrubbing, sleep).
 [[noreturn]] void idle_loop();

@@ -50,8 +50,8 @@ class Test:
         """Tests with equal keys may share a boot."""
         alone = "" if self.may_share() else self.name
         o = self.options
-        return (o.get("image", ""), o.get("vcpus", "1"), o.get("args", ""), o.get("cpu", CPU),
-                self.has("module"), alone)
+        return (o.get("image", ""), o.get("cpus", "1"), o.get("vcpus", "1"), o.get("args", ""),
+                o.get("cpu", CPU), self.has("module"), alone)
 
     def may_share(self):
         return not (self.has("own-boot") or self.ending())
@@ -128,10 +128,11 @@ class Machine:
         initrd = f"{image} {selection}"
         if first.has("module"):
             initrd += f",{write_module(scratch)}"
-        line = BOOT_LINE + (f" dom0_max_vcpus={vcpus}" if vcpus != "1" else "")
+        cpus = first.options.get("cpus", "1")
+        line = BOOT_LINE + (f" dom0_max_vcpus={vcpus}" if vcpus != cpus else "")
         line = " ".join(f"{line} {first.options.get('args', '')} {cmdline}".split())
-        self.argv = QEMU + ["-m", "512", "-cpu", first.options.get("cpu", CPU), "-kernel",
-                            str(hypervisor), "-append", line, "-initrd", initrd]
+        self.argv = QEMU + ["-m", "512", "-smp", cpus, "-cpu", first.options.get("cpu", CPU),
+                            "-kernel", str(hypervisor), "-append", line, "-initrd", initrd]
         self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT)
         self.selector = selectors.DefaultSelector()

@@ -9,6 +9,8 @@
 #include "hv/console/keys.hpp"
 #include "hv/console/ring.hpp"
 #include "hv/hypercall/handlers.hpp"
+#include "hv/sched/policy.hpp"
+#include "hv/sched/pool.hpp"
 #include "pv/hypercall_page.hpp"
 
 #include <xen/domctl.h>
@@ -21,6 +23,9 @@ namespace {
 std::string typed_keys;
 uint64_t registers_of_last;  ///< user_regs.rip of the context that was set
 Errno context_error{};
+sched::Pool only_pool;
+std::string asked_of_pools;  ///< the last change
+unsigned tries_left = 0;     ///< until a CPU has left its pool
 }  // namespace
 
 Outcome continue_with(std::initializer_list<uint64_t> args) {
@@ -56,6 +61,37 @@ vcpu_runstate_info runstate_of(Vcpu&) {
     vcpu_runstate_info r{};
     r.time[RUNSTATE_running] = 1000;
     return r;
+}
+void end_pin_override(Vcpu& v) {
+    v.pin_overridden = false;
+}
+Pool& pool_of(const Domain&) {
+    return only_pool;
+}
+Pool* find_pool_from(uint32_t id) {
+    return id > only_pool.id ? nullptr : &only_pool;
+}
+CpuMask free_cpus() {
+    return CpuMask::single(5);
+}
+Result<Pool*> create_pool(uint32_t id, uint32_t policy_id) {
+    if (id != kAnyPool) return Errno::kEEXIST;
+    asked_of_pools = "create " + std::to_string(policy_id);
+    return &only_pool;
+}
+Result<> destroy_pool(uint32_t id) {
+    return asked_of_pools = "destroy " + std::to_string(id), Result<>{};
+}
+Result<> add_cpu(uint32_t id, uint32_t cpu) {
+    return asked_of_pools = "add " + std::to_string(id) + " " + std::to_string(cpu), Result<>{};
+}
+Result<bool> remove_cpu(uint32_t id, uint32_t cpu) {
+    asked_of_pools = "remove " + std::to_string(id) + " " + std::to_string(cpu);
+    return tries_left-- > 0;
+}
+Result<> move_domain(Domain& domain, uint32_t pool) {
+    asked_of_pools = "move " + std::to_string(domain.id.raw()) + " " + std::to_string(pool);
+    return {};
 }
 Result<> domain_control(Domain&, xen_domctl_scheduler_op& op) {
     return op.u.credit.weight = 256, Result<>{};
@@ -158,6 +194,9 @@ class ControlTest : public testing::Test {
         rooms_.current = *dom0_->add_vcpu(VcpuId{0});
         context_error = Errno{};
         typed_keys.clear();
+        only_pool.policy = &sched::kCreditPolicy;
+        only_pool.cpus.set(0);
+        only_pool.domains = 1;
     }
     void TearDown() override {
         while (dom0_->references > 1) dom0_->put();
@@ -278,7 +317,6 @@ TEST_F(ControlTest, CreationIsChecked) {
     EXPECT_EQ(fails([](auto& c) { c.flags = XEN_DOMCTL_CDF_iommu; }), -XEN_EINVAL);
     EXPECT_EQ(fails([](auto& c) { c.max_vcpus = 0; }), -XEN_EINVAL);
     EXPECT_EQ(fails([](auto& c) { c.max_vcpus = 129; }), -XEN_EINVAL);
-    EXPECT_EQ(fails([](auto& c) { c.cpupool_id = 3; }), -XEN_ENOENT);
     EXPECT_EQ(fails([](auto& c) { c.vmtrace_size = 4096; }), -XEN_EINVAL);
     for (const char* step : {"sched", "event", "grant", "arch"}) {
         rooms_.fail = step;
@@ -487,24 +525,50 @@ TEST_F(ControlTest, TopologyAndNodesSayTheirNumberFirst) {
     EXPECT_EQ(distance[0], 10u);
 }
 
-TEST_F(ControlTest, OnePoolOfCpus) {
+TEST_F(ControlTest, PoolsOfCpus) {
     uint8_t map[8] = {};
     sys_.u = {};
     auto& pool = sys_.u.cpupool_op;
     set_xen_guest_handle(pool.cpumap.bitmap, map);
     pool.cpumap.nr_bits = 64;
-    pool.op = XEN_SYSCTL_CPUPOOL_OP_INFO;
-    EXPECT_EQ(sysctl(XEN_SYSCTL_cpupool_op), 0);
+    const auto ask = [&](uint32_t op) {
+        pool.op = op;
+        return sysctl(XEN_SYSCTL_cpupool_op);
+    };
+    EXPECT_EQ(ask(XEN_SYSCTL_CPUPOOL_OP_INFO), 0);
     EXPECT_EQ(pool.cpupool_id, 0u);
+    EXPECT_EQ(pool.sched_id, uint32_t{XEN_SCHEDULER_CREDIT});
     EXPECT_EQ(pool.n_dom, 1u);
     EXPECT_EQ(map[0], 1);
     pool.cpupool_id = 1;
-    EXPECT_EQ(sysctl(XEN_SYSCTL_cpupool_op), -XEN_ENOENT) << "ends the tools' loop";
-    pool.op = XEN_SYSCTL_CPUPOOL_OP_FREEINFO;
-    EXPECT_EQ(sysctl(XEN_SYSCTL_cpupool_op), 0);
-    EXPECT_EQ(map[0], 0);
-    pool.op = XEN_SYSCTL_CPUPOOL_OP_CREATE;
-    EXPECT_EQ(sysctl(XEN_SYSCTL_cpupool_op), -XEN_EOPNOTSUPP);
+    EXPECT_EQ(ask(XEN_SYSCTL_CPUPOOL_OP_INFO), -XEN_ENOENT) << "ends the tools' loop";
+    EXPECT_EQ(ask(XEN_SYSCTL_CPUPOOL_OP_FREEINFO), 0);
+    EXPECT_EQ(map[0], 1 << 5);
+    pool.sched_id = XEN_SCHEDULER_NULL;
+    EXPECT_EQ(ask(XEN_SYSCTL_CPUPOOL_OP_CREATE), -XEN_EEXIST);
+    pool.cpupool_id = XEN_SYSCTL_CPUPOOL_PAR_ANY;
+    EXPECT_EQ(ask(XEN_SYSCTL_CPUPOOL_OP_CREATE), 0);
+    EXPECT_EQ(asked_of_pools, "create 9");
+    EXPECT_EQ(pool.cpupool_id, 0u) << "the number that it has got";
+    pool.cpupool_id = 4;
+    pool.cpu = 7;
+    EXPECT_EQ(ask(XEN_SYSCTL_CPUPOOL_OP_ADDCPU), 0);
+    EXPECT_EQ(asked_of_pools, "add 4 7");
+    tries_left = 3;
+    EXPECT_EQ(ask(XEN_SYSCTL_CPUPOOL_OP_RMCPU), 0) << "the call is continued until it has left";
+    EXPECT_EQ(asked_of_pools, "remove 4 7");
+    EXPECT_EQ(ask(XEN_SYSCTL_CPUPOOL_OP_DESTROY), 0);
+    EXPECT_EQ(asked_of_pools, "destroy 4");
+    const uint16_t id = create();
+    pool.domid = id;
+    EXPECT_EQ(ask(XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN), 0);
+    EXPECT_EQ(asked_of_pools, "move " + std::to_string(id) + " 4");
+    pool.domid = 0;
+    EXPECT_EQ(ask(XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN), -XEN_EPERM);
+    pool.domid = 0x10000;
+    EXPECT_EQ(ask(XEN_SYSCTL_CPUPOOL_OP_MOVEDOMAIN), -XEN_ESRCH);
+    EXPECT_EQ(ask(77), -XEN_ENOSYS);
+    destroy(id);
 }
 
 TEST_F(ControlTest, ConsoleAndKeys) {

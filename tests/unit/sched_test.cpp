@@ -487,6 +487,11 @@ TEST_F(Sched, PolicySettingsAreReadBack) {
     params.cmd = XEN_SYSCTL_SCHEDOP_putinfo;
     params.u.sched_credit.tslice_ms = 2000;
     EXPECT_EQ(sched::system_control(params).error(), Errno::kEINVAL);
+    params.cpupool_id = 3;
+    EXPECT_EQ(sched::system_control(params).error(), Errno::kESRCH);
+    params.cpupool_id = 0;
+    params.cmd = 2;
+    EXPECT_EQ(sched::system_control(params).error(), Errno::kEINVAL);
 }
 
 TEST_F(Sched, WatchdogBitesUnlessPoked) {

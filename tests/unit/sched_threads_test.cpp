@@ -1,6 +1,7 @@
 // The scheduler with real threads as CPUs: vCPUs hand tokens to each other and sleep when they have
-// none, while somebody pauses them and moves them about. A lost wake-up stops the tokens; a vCPU on
-// two CPUs at once is noticed when it is loaded. Also worth running under ThreadSanitizer.
+// none, while somebody pauses them, moves them about, and moves CPUs and the whole domain between
+// pools. A lost wake-up stops the tokens; a vCPU on two CPUs at once is noticed when it is loaded.
+// Also worth running under ThreadSanitizer.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -12,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include <xen/domctl.h>
+
 #include "arch/cpu.hpp"
 #include "arch/guest_memory.hpp"
 #include "arch/time.hpp"
@@ -20,6 +23,8 @@
 #include "hv/domain/domain.hpp"
 #include "hv/event/event.hpp"
 #include "hv/memory/heap.hpp"
+#include "hv/sched/pool.hpp"
+#include "hv/sched/rcu.hpp"
 #include "hv/sched/sched.hpp"
 #include "hv/sched/softirq.hpp"
 #include "hv/sched/timer.hpp"
@@ -27,10 +32,9 @@
 namespace hv {
 namespace {
 
-constexpr unsigned kCpus = 3;
+constexpr unsigned kCpus = 4;  // the last two in a pool of their own
 constexpr CpuId kController = kMaxCpus - 1;
-constexpr unsigned kVcpus = 8;
-constexpr unsigned kTokens = 5;
+constexpr unsigned kMostVcpus = 8;
 
 thread_local CpuId cpu_of_thread = kController;
 thread_local Nanoseconds timer_of_thread = arch::kNever;
@@ -45,7 +49,9 @@ struct Player {
     std::atomic<unsigned> turns{0};
     std::atomic<int> cpu{-1};  // where it is loaded
 };
-Player players[kVcpus];
+Player players[kMostVcpus];
+unsigned player_count = 0;
+Domain* the_domain = nullptr;
 std::atomic<bool> twice_loaded{false};
 
 Player* player_of(const Vcpu& vcpu) {
@@ -136,6 +142,13 @@ void panic_args(std::string_view format, const FormatArg* args, size_t count) {
 bool Vcpu::runnable() const {
     return pause_flags.load() == 0 && pause_count.load() == 0 && domain->pause_count.load() == 0;
 }
+bool Domain::get() {
+    return true;
+}
+void Domain::put() {}
+DomainRef Domain::next_from(DomId from) {
+    return the_domain && from <= the_domain->id ? DomainRef::adopt(the_domain) : DomainRef{};
+}
 void Domain::shutdown(uint8_t) {}
 
 namespace {
@@ -152,7 +165,7 @@ void take_turn(Player& player) {
     if (random_of_thread() % 8 == 0) return sched::yield_current();
     if (player.tokens.load() == 0) return sched::block_current();
     player.tokens.fetch_sub(1);
-    hand_token_to(players[random_of_thread() % kVcpus]);
+    hand_token_to(players[random_of_thread() % player_count]);
 }
 
 void run_cpu(CpuId cpu, const std::atomic<bool>& stop) {
@@ -177,77 +190,158 @@ unsigned total_turns() {
     return sum;
 }
 
-TEST(SchedThreads, NoWakeUpIsLostAndNobodyRunsTwice) {
+void boot() {
+    static bool done = false;
+    if (std::exchange(done, true)) return;
     timers_init();
+    rcu_init();
     sched::init("credit");
     for (CpuId cpu = 0; cpu < kCpus; ++cpu) {
         ASSERT_TRUE(sched::cpu_up(cpu).ok());
         loaded[cpu] = &sched::idle_vcpu(cpu);
     }
     loaded[kController] = loaded[0];
+}
+
+/// The domain and its players, down.
+std::unique_ptr<Domain> make_domain(unsigned vcpus) {
     auto domain = std::make_unique<Domain>();
     domain->id = DomId{1};
-    ASSERT_TRUE(sched::init_domain(*domain).ok());
-    domain->vcpus = heap::OwnedArray<Vcpu*>::create(kVcpus).value();
-    domain->max_vcpus = kVcpus;
-    for (unsigned n = 0; n < kVcpus; ++n) {
+    EXPECT_TRUE(sched::init_domain(*domain).ok());
+    domain->vcpus = heap::OwnedArray<Vcpu*>::create(vcpus).value();
+    domain->max_vcpus = player_count = vcpus;
+    for (unsigned n = 0; n < vcpus; ++n) {
+        players[n].tokens = players[n].turns = 0;
         players[n].vcpu = std::make_unique<Vcpu>(*domain, VcpuId{n});
         domain->vcpus[n] = players[n].vcpu.get();
-        ASSERT_TRUE(sched::add_vcpu(*players[n].vcpu).ok());
+        EXPECT_TRUE(sched::add_vcpu(*players[n].vcpu).ok());
     }
+    the_domain = domain.get();
+    return domain;
+}
 
-    std::atomic<bool> stop{false};
-    std::vector<std::thread> cpus;
-    for (CpuId cpu = 0; cpu < kCpus; ++cpu) cpus.emplace_back([&stop, cpu] { run_cpu(cpu, stop); });
-    for (Player& p : players) {
-        p.vcpu->pause_flags.fetch_and(~pause::kDown);
-        sched::wake(*p.vcpu);
+void end_domain(Domain& domain) {
+    the_domain = nullptr;
+    for (unsigned n = 0; n < player_count; ++n) sched::remove_vcpu(*players[n].vcpu);
+    sched::destroy_domain(domain);
+}
+
+void remove_cpu(uint32_t pool, CpuId cpu) {
+    for (int turn = 0; turn < 100'000; ++turn) {
+        const auto again = sched::remove_cpu(pool, cpu);
+        ASSERT_TRUE(again.ok()) << static_cast<int>(again.error());
+        if (!*again) return;
+        std::this_thread::yield();
     }
-    for (unsigned n = 0; n < kTokens; ++n) hand_token_to(players[n]);
+    FAIL() << "somebody stays on CPU " << cpu;
+}
 
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-    std::mt19937 random(42);
-    while (std::chrono::steady_clock::now() < end) {
-        Vcpu& vcpu = *players[random() % kVcpus].vcpu;
-        switch (random() % 4) {
-            case 0: {
-                sched::vcpu_pause(vcpu);
-                const unsigned before = players[vcpu.id.raw()].turns;
-                std::this_thread::yield();
-                ASSERT_EQ(players[vcpu.id.raw()].turns, before);  // it stands still
-                sched::vcpu_unpause(vcpu);
-                break;
-            }
-            case 1: {
-                CpuMask mask;
-                mask.set_word(0, random() % 7 + 1);
-                ASSERT_TRUE(sched::set_affinity(vcpu, mask, CpuMask::all()).ok());
-                break;
-            }
-            case 2:
-                sched::wake(vcpu);
-                break;
-            case 3:
-                static_cast<void>(sched::runstate_of(vcpu));
-                break;
+void move_cpu(CpuId cpu, uint32_t from, uint32_t to) {
+    remove_cpu(from, cpu);
+    ASSERT_TRUE(sched::add_cpu(to, cpu).ok());
+}
+
+void disturb(Domain& domain, uint32_t pool, std::mt19937& random) {
+    Player& player = players[random() % player_count];
+    Vcpu& vcpu = *player.vcpu;
+    switch (random() % 16) {
+        case 0:
+            move_cpu(3, sched::find_pool(0)->cpus.test(3) ? 0 : pool,
+                     sched::find_pool(0)->cpus.test(3) ? pool : 0);
+            break;
+        case 1:
+            ASSERT_TRUE(sched::move_domain(domain, random() % 2 ? pool : 0).ok());
+            break;
+        case 2:
+        case 3:
+        case 4:
+        case 5: {
+            sched::vcpu_pause(vcpu);
+            const unsigned before = player.turns;
+            std::this_thread::yield();
+            ASSERT_EQ(player.turns, before);  // it stands still
+            sched::vcpu_unpause(vcpu);
+            break;
         }
+        case 6:
+        case 7:
+        case 8:
+        case 9: {
+            CpuMask mask;
+            mask.set_word(0, random() % 15 + 1);
+            const auto done = sched::set_affinity(vcpu, mask, CpuMask::all());
+            ASSERT_TRUE(done.ok() || done.error() == Errno::kEINVAL);
+            break;
+        }
+        case 10:
+        case 11:
+        case 12:
+            sched::wake(vcpu);
+            break;
+        default:
+            static_cast<void>(sched::runstate_of(vcpu));
+            break;
     }
-    // Nobody disturbs them any more: the tokens still move.
-    unsigned tokens = 0;
+}
+
+/// Nobody disturbs them any more: the tokens still move, and as many as there were.
+void expect_undisturbed(Domain& domain, unsigned tokens) {
     const unsigned before = total_turns();
     for (int i = 0; i < 500 && total_turns() < before + 1000; ++i)
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
     EXPECT_GE(total_turns(), before + 1000);
-    sched::domain_pause(*domain);
+    sched::domain_pause(domain);
     const unsigned stood = total_turns();
-    for (Player& p : players) tokens += p.tokens.load();
-    EXPECT_EQ(tokens, kTokens);
+    unsigned left = 0;
+    for (unsigned n = 0; n < player_count; ++n) left += players[n].tokens.load();
+    EXPECT_EQ(left, tokens);
     EXPECT_FALSE(twice_loaded);
     EXPECT_EQ(total_turns(), stood);
+}
+
+struct Game {
+    const char* name;
+    uint32_t policy;
+    unsigned vcpus, tokens;
+};
+class SchedThreads : public testing::TestWithParam<Game> {};
+// The null policy lets no more run than there are CPUs: with more, tokens would lie with the
+// others.
+INSTANTIATE_TEST_SUITE_P(Policies, SchedThreads,
+                         testing::Values(Game{"credit", XEN_SCHEDULER_CREDIT, 8, 5},
+                                         Game{"credit2", XEN_SCHEDULER_CREDIT2, 8, 5},
+                                         Game{"null", XEN_SCHEDULER_NULL, 2, 2}),
+                         [](const auto& p) { return p.param.name; });
+
+TEST_P(SchedThreads, NoWakeUpIsLostAndNobodyRunsTwice) {
+    boot();
+    const uint32_t pool = sched::create_pool(sched::kAnyPool, GetParam().policy).value()->id;
+    auto domain = make_domain(GetParam().vcpus);
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> cpus;
+    for (CpuId cpu = 0; cpu < kCpus; ++cpu) cpus.emplace_back([&stop, cpu] { run_cpu(cpu, stop); });
+    for (CpuId cpu : {2u, 3u}) move_cpu(cpu, 0, pool);
+    for (unsigned n = 0; n < player_count; ++n) {
+        players[n].vcpu->pause_flags.fetch_and(~pause::kDown);
+        sched::wake(*players[n].vcpu);
+    }
+    for (unsigned n = 0; n < GetParam().tokens; ++n) hand_token_to(players[n]);
+
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+    std::mt19937 random(42);
+    while (std::chrono::steady_clock::now() < end && !HasFatalFailure())
+        disturb(*domain, pool, random);
+    if (sched::find_pool(0)->cpus.test(3)) move_cpu(3, 0, pool);
+    EXPECT_TRUE(sched::move_domain(*domain, pool).ok());
+    for (unsigned n = 0; n < player_count; ++n)
+        EXPECT_TRUE(sched::set_affinity(*players[n].vcpu, CpuMask::all(), CpuMask::all()).ok());
+    expect_undisturbed(*domain, GetParam().tokens);
+    EXPECT_TRUE(sched::move_domain(*domain, 0).ok());
+    for (CpuId cpu : {2u, 3u}) move_cpu(cpu, pool, 0);
+    EXPECT_TRUE(sched::destroy_pool(pool).ok());
     stop = true;
     for (auto& thread : cpus) thread.join();
-    for (Player& p : players) sched::remove_vcpu(*p.vcpu);
-    sched::destroy_domain(*domain);
+    end_domain(*domain);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,6 +50,7 @@ struct SchedMachine {
     unsigned switches = 0;
     std::vector<std::pair<const Vcpu*, uint32_t>> virqs;
     std::vector<std::string> log_lines;
+    std::map<uint16_t, Domain*> domains;
     /// What event::has_pending() says of a vCPU; and ports that are pending.
     const Vcpu* pending_for = nullptr;
     uint32_t pending_port = 0;
@@ -231,15 +233,24 @@ void panic_args(std::string_view format, const FormatArg* args, size_t count) {
 bool Vcpu::runnable() const {
     return pause_flags.load() == 0 && pause_count.load() == 0 && domain->pause_count.load() == 0;
 }
+bool Domain::get() {
+    return true;
+}
+void Domain::put() {}
+DomainRef Domain::next_from(DomId from) {
+    const auto found = machine.domains.lower_bound(from.raw());
+    return found == machine.domains.end() ? DomainRef{} : DomainRef::adopt(found->second);
+}
 void Domain::shutdown(uint8_t reason) {
     is_shutting_down = true;
     shutdown_code = reason;
 }
 
-/// A domain and its vCPUs, down but otherwise ready.
+/// A domain and its vCPUs, down but otherwise ready; it can be found.
 struct TestDomain {
-    explicit TestDomain(uint16_t id, unsigned vcpu_count) {
+    explicit TestDomain(uint16_t id, unsigned vcpu_count, uint32_t pool = 0) {
         domain.id = DomId{id};
+        domain.config.cpupool_id = pool;
         domain.vcpus = std::move(heap::OwnedArray<Vcpu*>::create(vcpu_count)).value();
         domain.max_vcpus = vcpu_count;
         if (!sched::init_domain(domain).ok()) std::abort();
@@ -248,12 +259,16 @@ struct TestDomain {
             domain.vcpus[n] = vcpus[n].get();
             if (!sched::add_vcpu(*vcpus[n]).ok()) std::abort();
         }
+        machine.domains[id] = &domain;
     }
     ~TestDomain() {
+        machine.domains.erase(domain.id.raw());
         sched::domain_pause(domain);
         for (auto& vcpu : vcpus) sched::remove_vcpu(*vcpu);
         sched::destroy_domain(domain);
     }
+    TestDomain(const TestDomain&) = delete;
+    TestDomain& operator=(const TestDomain&) = delete;
     Vcpu& operator[](size_t n) { return *vcpus[n]; }
     void start() {
         for (auto& vcpu : vcpus) {
