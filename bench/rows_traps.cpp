@@ -82,14 +82,16 @@ TEST(timer, "the timer's interrupt while the guest runs, with the upcall masked"
     report("timer_interrupt", measure([=] {
                clear_pending(port);
                hypercall(__HYPERVISOR_set_timer_op, system_time() + 20'000);
-               uint64_t last = rdtsc(), usual = ~0ul, gap;
-               do {  // the interrupt makes one pair of readings lie apart
+               // The interrupt makes one pair of readings lie apart, before the event shows.
+               uint64_t last = rdtsc(), usual = ~0ul, longest = 0;
+               for (unsigned after = 0; after < 2; after += pending(port)) {
                    const uint64_t now = rdtsc();
-                   gap = now - last;
+                   const uint64_t gap = now - last;
                    last = now;
                    if (gap < usual) usual = gap;
-               } while (!pending(port));
-               return static_cast<uint32_t>(gap - usual);
+                   if (gap > longest) longest = gap;
+               }
+               return static_cast<uint32_t>(longest - usual);
            }));
     CHECK_EQ(close_port(port), 0);
 }
@@ -100,7 +102,8 @@ TEST(vcpu_switch, "to the vCPU of another domain and back, by SCHEDOP_yield on b
     mailbox = &child.mailbox();
     // A scheduler need not heed every yield: only those count that the child had one turn for.
     report("vcpu_switch", net([] {
-               for (;;) {
+               for (unsigned i = 0;; ++i) {
+                   if (i == 1000) fail("the other domain never has just one turn");
                    const uint64_t turns = mailbox->turns;
                    const uint32_t ticks =
                        time_hypercall(__HYPERVISOR_sched_op, SCHEDOP_yield, 0, 0, 0);

@@ -73,6 +73,14 @@ void hypervisor_exception(Registers& regs) {
         regs.r14, regs.r15);
 }
 
+[[gnu::noinline]] void guest_exception(Registers& regs) {
+    const uint32_t vector = regs.entry_vector;
+    if (vector == kVectorMachineCheck || vector == kVectorDoubleFault)
+        panic("machine check or double fault (vector {}) while a guest ran, rip {:x}", vector,
+              regs.rip);
+    if (vector != kVectorNmi) pv::guest_exception(regs);
+}
+
 }  // namespace
 }  // namespace hv::cpu
 
@@ -94,12 +102,8 @@ extern "C" void hv_exit_work() {
 // Both may begin with EFLAGS.AC as the interrupted code had it.
 extern "C" void hv_guest_exception(arch::Registers* regs) {
     if (cpu::features().smap) asm volatile("clac" ::: "memory");
-    const uint32_t vector = regs->entry_vector;
-    if (vector == cpu::kVectorPageFault) return pv::guest_page_fault(*regs);
-    if (vector == cpu::kVectorMachineCheck || vector == cpu::kVectorDoubleFault)
-        panic("machine check or double fault (vector {}) while a guest ran, rip {:x}", vector,
-              regs->rip);
-    if (vector != cpu::kVectorNmi) pv::guest_exception(*regs);
+    if (regs->entry_vector == cpu::kVectorPageFault) return pv::guest_page_fault(*regs);
+    cpu::guest_exception(*regs);
 }
 
 extern "C" void hv_own_exception(arch::Registers* regs) {

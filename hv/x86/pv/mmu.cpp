@@ -28,10 +28,11 @@ Entry* find_leaf(const Vcpu& vcpu, uint64_t linear) {
     if (!paging::is_guest_address(linear)) return nullptr;
     Mfn table = loaded_table(vcpu);
     if (table == kInvalidMfn) return nullptr;
+#pragma GCC unroll 3
     for (unsigned level = 4; level > 1; --level) {
         const Entry e =
             read_entry(arch::mfn_to_virt<Entry>(table) + paging::index_of(linear, level));
-        if (!e.present() || e.large()) return nullptr;
+        if ((e.raw() & (Entry::kPresent | Entry::kLarge)) != Entry::kPresent) return nullptr;
         table = e.mfn();
     }
     return arch::mfn_to_virt<Entry>(table) + paging::index_of(linear, 1);
@@ -115,20 +116,26 @@ void set_user_table(Vcpu& vcpu, Mfn l4) {
     vcpu.arch.pv.user_table = l4;
 }
 
-Result<> new_base_pointer(Mfn mfn) {
-    Vcpu& vcpu = arch::current();
+namespace {
+
+[[gnu::noinline]] Result<> change_base_pointer(Vcpu& vcpu, Mfn mfn) {
     Domain& domain = *vcpu.domain;
     LockGuard guard(domain.arch.paging_lock);
-    const Mfn table = vcpu.arch.pv.kernel_table;
-    if (table == mfn) {
-        load_page_tables(vcpu);
-        return {};
-    }
     TRY(get_table(domain, mfn, PageType::kL4, Preempt::kYes));
-    const Mfn old = table;
+    const Mfn old = vcpu.arch.pv.kernel_table;
     set_kernel_table(vcpu, mfn);
     load_page_tables(vcpu);
     if (old != kInvalidMfn) drop_or_park(domain, old);
+    return {};
+}
+
+}  // namespace
+
+Result<> new_base_pointer(Mfn mfn) {
+    Vcpu& vcpu = arch::current();
+    if (vcpu.arch.pv.kernel_table != mfn) return change_base_pointer(vcpu, mfn);
+    // The same again: what the guest wants is the flush. (No lock: only its vCPU changes this.)
+    load_page_tables(vcpu);
     return {};
 }
 

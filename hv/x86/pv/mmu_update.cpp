@@ -160,29 +160,24 @@ Result<> Batch::apply_other(const mmu_update& request) {
 constexpr uint64_t kContinued = uint64_t{1} << 31;  // beyond any count the ABI allows
 
 Result<> report_done(GuestInOut<unsigned> done, uint64_t now, bool continued) {
-    if (done.is_null()) return {};
     unsigned before = 0;
     if (continued) before = TRY(done.load());
     return done.store(before + static_cast<unsigned>(now));
 }
 
-struct Requests {
-    uint64_t address;  ///< of the first mmu_update
-    uint64_t count;
-    GuestInOut<unsigned> done;
-    bool continued;
-};
-
-Outcome update_tables(Domain& tables, DomId frames, const Requests& requests) {
+/// The list at `address` of `count` requests (perhaps with kContinued) about the tables of one
+/// domain and the frames of perhaps another.
+Outcome update_tables(Domain& tables, DomId frames, uint64_t address, uint64_t count,
+                      uint64_t done) {
     const Mfn& parked = arch::current().arch.pv.parked_table;
+    const uint64_t wanted = count & (kContinued - 1);
+    uint64_t left = wanted;
     Result<> result;
-    uint64_t address = requests.address;
-    uint64_t left = requests.count;
     {
         LockGuard guard(tables.arch.paging_lock);
         Batch batch(tables, frames);
         for (; left; --left, address += sizeof(mmu_update)) {
-            if ((left & 63) == 0 && left != requests.count && preempt_requested()) {
+            if ((left & 63) == 0 && left != wanted && preempt_requested()) {
                 result = Errno::kERESTART;
                 break;
             }
@@ -199,19 +194,22 @@ Outcome update_tables(Domain& tables, DomId frames, const Requests& requests) {
             }
         }
     }
-    if (const Result<> told = report_done(requests.done, requests.count - left, requests.continued);
-        !told.ok())
-        return told.error();
+    if (done) {
+        const Result<> told =
+            report_done(GuestInOut<unsigned>(done), wanted - left, (count & kContinued) != 0);
+        if (!told.ok()) return told.error();
+    }
     if (!result.ok() && result.error() == Errno::kERESTART)
         return continue_with({address, left | kContinued});
     return result;
 }
 
 /// Another domain's tables or frames: how the tools build a domain and map its memory.
-[[gnu::noinline]] Outcome update_foreign(uint32_t foreigndom, const Requests& requests) {
+[[gnu::noinline]] Outcome update_foreign(uint32_t foreigndom, uint64_t address, uint64_t count,
+                                         uint64_t done) {
     Result<Owners> owners = decode_owners(foreigndom);
     if (!owners.ok()) return owners.error();
-    return update_tables(*owners->tables, owners->frames.id, requests);
+    return update_tables(*owners->tables, owners->frames.id, address, count, done);
 }
 
 }  // namespace
@@ -219,14 +217,13 @@ Outcome update_tables(Domain& tables, DomId frames, const Requests& requests) {
 Outcome do_mmu_update(uint64_t address, uint64_t count, uint64_t done, uint64_t foreigndom,
                       uint64_t) {
     Vcpu& vcpu = arch::current();
-    const Requests requests{address, count & 0xffffffff & ~kContinued, GuestInOut<unsigned>(done),
-                            (count & kContinued) != 0};
-    if (vcpu.arch.pv.parked_table != kInvalidMfn && !finish_parked(vcpu).ok())
-        return continue_with({address, count & 0xffffffff});
+    count = static_cast<uint32_t>(count);
+    if (vcpu.arch.pv.parked_table != kInvalidMfn && !finish_parked(vcpu).ok()) [[unlikely]]
+        return continue_with({address, count});
     // The caller's own, which needs no reference: it cannot go away under its own vCPU.
     if (static_cast<uint32_t>(foreigndom) == DOMID_SELF) [[likely]]
-        return update_tables(*vcpu.domain, vcpu.domain->id, requests);
-    return update_foreign(static_cast<uint32_t>(foreigndom), requests);
+        return update_tables(*vcpu.domain, vcpu.domain->id, address, count, done);
+    return update_foreign(static_cast<uint32_t>(foreigndom), address, count, done);
 }
 
 namespace {

@@ -86,8 +86,6 @@ Result<> own_operation(Domain& owner, const mmuext_op& op) {
     const bool foreign = &owner != vcpu.domain;
     if (foreign) return Errno::kEPERM;
     switch (op.cmd) {
-        case MMUEXT_NEW_BASEPTR:
-            return new_base_pointer(Mfn{op.arg1.mfn});
         case MMUEXT_NEW_USER_BASEPTR:
             return new_user_base_pointer(Mfn{op.arg1.mfn});
         case MMUEXT_TLB_FLUSH_LOCAL:
@@ -129,6 +127,9 @@ bool is_frame_operation(uint32_t command) {
 }
 
 Result<> apply(Domain& owner, const mmuext_op& op) {
+    // The one that each switch of address spaces takes.
+    if (op.cmd == MMUEXT_NEW_BASEPTR && &owner == arch::current().domain) [[likely]]
+        return new_base_pointer(Mfn{op.arg1.mfn});
     if (is_frame_operation(op.cmd)) return frame_operation(owner, op);
     return own_operation(owner, op);
 }
@@ -143,51 +144,64 @@ Result<DomainRef> decode_owner(uint16_t id) {
 constexpr uint64_t kContinued = uint64_t{1} << 31;  // beyond any count the ABI allows
 
 Result<> report_done(GuestInOut<unsigned> done, uint64_t now, bool continued) {
-    if (done.is_null()) return {};
     unsigned before = 0;
     if (continued) before = TRY(done.load());
     return done.store(before + static_cast<unsigned>(now));
 }
 
-}  // namespace
-
-Outcome do_mmuext_op(uint64_t operations, uint64_t count, uint64_t done_address,
-                     uint64_t foreigndom, uint64_t) {
-    const bool continued = count & kContinued;
-    count &= ~kContinued & 0xffffffff;
-    const GuestIn<mmuext_op> list(operations);
-    if (const Result<> parked = finish_parked(arch::current()); !parked.ok())
-        return continue_with({operations, count | (continued ? kContinued : 0)});
-    Result<DomainRef> owner = decode_owner(static_cast<uint16_t>(foreigndom));
-    if (!owner.ok()) return owner.error();
-
+/// The list at `address` of `count` operations (perhaps with kContinued), about `owner`'s frames.
+Outcome apply_all(Domain& owner, uint64_t address, uint64_t count, uint64_t done) {
+    const Mfn& parked = arch::current().arch.pv.parked_table;
+    const uint64_t wanted = count & (kContinued - 1);
+    uint64_t left = wanted;
     Result<> result;
-    uint64_t i = 0;
-    for (; i < count; ++i) {
-        if (i && preempt_requested()) {
+    for (; left; --left, address += sizeof(mmuext_op)) {
+        if (left != wanted && preempt_requested()) {
             result = Errno::kERESTART;
             break;
         }
-        Result<mmuext_op> op = list.load(i);
-        if (!op.ok()) {
-            result = op.error();
-            break;
-        }
-        result = apply(**owner, *op);
+        mmuext_op op;
+        result = GuestIn<mmuext_op>(address).fetch(op);
+        if (result.ok()) result = apply(owner, op);
         if (!result.ok()) break;
         // What was left half dropped is finished before the guest sees the call return: it may use
         // the frames as something else right away.
-        if (arch::current().arch.pv.parked_table != kInvalidMfn) {
-            ++i;
+        if (parked != kInvalidMfn) {
+            --left, address += sizeof(mmuext_op);
             result = Errno::kERESTART;
             break;
         }
     }
-    const GuestInOut<unsigned> done(done_address);
-    if (const Result<> told = report_done(done, i, continued); !told.ok()) return told.error();
+    if (done) {
+        const Result<> told =
+            report_done(GuestInOut<unsigned>(done), wanted - left, (count & kContinued) != 0);
+        if (!told.ok()) return told.error();
+    }
     if (!result.ok() && result.error() == Errno::kERESTART)
-        return continue_with({list.at(i, sizeof(mmuext_op)), (count - i) | kContinued});
+        return continue_with({address, left | kContinued});
     return result;
+}
+
+[[gnu::noinline]] Outcome apply_to_other(uint16_t owner_id, uint64_t address, uint64_t count,
+                                         uint64_t done) {
+    Result<DomainRef> owner = decode_owner(owner_id);
+    if (!owner.ok()) return owner.error();
+    return apply_all(**owner, address, count, done);
+}
+
+}  // namespace
+
+Outcome do_mmuext_op(uint64_t address, uint64_t count, uint64_t done, uint64_t foreigndom,
+                     uint64_t) {
+    Vcpu& vcpu = arch::current();
+    count = static_cast<uint32_t>(count);
+    if (vcpu.arch.pv.parked_table != kInvalidMfn && !finish_parked(vcpu).ok()) [[unlikely]]
+        return continue_with({address, count});
+    // The caller's own, which needs no reference: it cannot go away under its own vCPU.
+    const auto owner = static_cast<uint16_t>(foreigndom);
+    if (owner == DOMID_SELF) [[likely]]
+        return apply_all(*vcpu.domain, address, count, done);
+    return apply_to_other(owner, address, count, done);
 }
 
 }  // namespace hv

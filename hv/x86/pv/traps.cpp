@@ -30,28 +30,40 @@ constexpr uint64_t kErrorIdt = 2;  // of #GP: the selector names an IDT entry
 constexpr uint64_t kFlagsCleared =
     eflags::kTf | eflags::kRf | 1 << 14 /* NT */ | 1 << 17 /* VM */ | 1 << 18 /* AC */;
 
+/// The frame that is being written at `base`, in the guest's memory.
+struct GuestFrame {
+    uint64_t base;
+
+    /// Word n, counted from the lowest address; false: it cannot be written.
+    template <unsigned n>
+    [[gnu::always_inline]] bool put(uint64_t word) const {
+        asm goto("1: mov %[word], %c[offset](%[base])\n\t" EXTABLE("1b", "%l[fault]")
+                 :
+                 : [word] "r"(word), [base] "r"(base), [offset] "i"(n * sizeof(uint64_t))
+                 : "memory"
+                 : fault);
+        return true;
+    fault:
+        return false;
+    }
+};
+
 /// What lies between the frame's first two words, rcx and r11, and what IRET knows.
 struct NoExtra {
     static constexpr unsigned kWords = 0;
-    template <class Put>
-    bool write(Put) const {
-        return true;
-    }
+    bool write(GuestFrame) const { return true; }
 };
 struct ErrorCode {
     static constexpr unsigned kWords = 1;
     uint32_t error;
-    template <class Put>
-    bool write(Put put) const {
-        return put(2, error);
-    }
+    bool write(GuestFrame frame) const { return frame.put<2>(error); }
 };
 struct Selectors {
     static constexpr unsigned kWords = 4;
     const Registers& of;
-    template <class Put>
-    bool write(Put put) const {
-        return put(2, of.ds) && put(3, of.es) && put(4, of.fs) && put(5, of.gs);
+    bool write(GuestFrame frame) const {
+        return frame.put<2>(of.ds) && frame.put<3>(of.es) && frame.put<4>(of.fs) &&
+               frame.put<5>(of.gs);
     }
 };
 
@@ -59,9 +71,8 @@ struct Selectors {
 ///   rcx r11 [extra] rip cs|mask rflags rsp ss
 /// with the lowest address first. A stack that cannot be written is the domain's end.
 template <class Extra>
-[[gnu::noinline]] void bounce(uint64_t handler, bool masks_events, const Extra extra) {
-    Vcpu& vcpu = arch::current();
-    Registers& regs = cpu::guest_registers();
+[[gnu::always_inline]] inline void bounce(Vcpu& vcpu, Registers& regs, uint64_t handler,
+                                          bool masks_events, const Extra extra) {
     arch::PvVcpu& pv = vcpu.arch.pv;
     if (!handler) [[unlikely]]
         return vcpu.domain->crash("no handler is registered for what happened");
@@ -81,16 +92,14 @@ template <class Extra>
 
     constexpr unsigned kRip = 2 + Extra::kWords, kWords = kRip + 5;
     sp = (sp & ~uint64_t{15}) - kWords * sizeof(uint64_t);
-    uint64_t to = sp;
-    bool written = cpu::confine_to_guest<kWords * sizeof(uint64_t)>(to);
+    GuestFrame frame{sp};
+    bool written = cpu::confine_to_guest<kWords * sizeof(uint64_t)>(frame.base);
     if (written) {
-        const auto put = [to](unsigned n, uint64_t word) {
-            return cpu::store_word<uint64_t>(to + n * sizeof(uint64_t), &word);
-        };
         cpu::allow_user_access();
-        written = put(0, regs.rcx) && put(1, regs.r11) && extra.write(put) && put(kRip, regs.rip) &&
-                  put(kRip + 1, cs | uint64_t{mask} << 32) && put(kRip + 2, flags) &&
-                  put(kRip + 3, regs.rsp) && put(kRip + 4, regs.ss);
+        written = frame.put<0>(regs.rcx) && frame.put<1>(regs.r11) && extra.write(frame) &&
+                  frame.put<kRip>(regs.rip) && frame.put<kRip + 1>(cs | uint64_t{mask} << 32) &&
+                  frame.put<kRip + 2>(flags) && frame.put<kRip + 3>(regs.rsp) &&
+                  frame.put<kRip + 4>(regs.ss);
         cpu::forbid_user_access();
     }
     if (!written) [[unlikely]]
@@ -105,14 +114,18 @@ template <class Extra>
     regs.entry_vector = VECTOR_SYSCALL;  // rcx and r11 are in the frame: leave by SYSRET
 }
 
-void inject(uint8_t vector) {
-    const trap_info& t = arch::current().arch.pv.traps[vector];
-    bounce(t.address, t.flags & 4, NoExtra{});
+[[gnu::noinline]] void bounce_plain(uint64_t handler, bool masks_events) {
+    bounce(arch::current(), cpu::guest_registers(), handler, masks_events, NoExtra{});
 }
 
-void inject(uint8_t vector, uint32_t error) {
+void inject(uint8_t vector) {
     const trap_info& t = arch::current().arch.pv.traps[vector];
-    bounce(t.address, t.flags & 4, ErrorCode{error});
+    bounce_plain(t.address, t.flags & 4);
+}
+
+[[gnu::noinline]] void inject(uint8_t vector, uint32_t error) {
+    const trap_info& t = arch::current().arch.pv.traps[vector];
+    bounce(arch::current(), cpu::guest_registers(), t.address, t.flags & 4, ErrorCode{error});
 }
 
 bool has_error_code(uint8_t vector) {
@@ -174,27 +187,22 @@ void inject_trap(uint8_t vector, uint32_t error_code) {
     inject(vector, error_code);
 }
 
-void inject_page_fault(uint64_t cr2, uint32_t error_code) {
-    Vcpu& vcpu = arch::current();
-    vcpu.arch.pv.cr2_guest = cr2;
-    vcpu.info.load(std::memory_order_relaxed)->arch.cr2 = cr2;
-    inject(14, error_code);
-}
-
 void inject_failsafe(const Registers& wanted) {
     const arch::PvVcpu& pv = arch::current().arch.pv;
-    bounce(pv.failsafe_callback, pv.failsafe_masks_events, Selectors{wanted});
+    bounce(arch::current(), cpu::guest_registers(), pv.failsafe_callback, pv.failsafe_masks_events,
+           Selectors{wanted});
 }
 
 void inject_syscall() {
     const arch::PvVcpu& pv = arch::current().arch.pv;
-    bounce(pv.syscall_callback, pv.syscall_masks_events, NoExtra{});
+    bounce(arch::current(), cpu::guest_registers(), pv.syscall_callback, pv.syscall_masks_events,
+           NoExtra{});
 }
 
 void inject_syscall32() {
     const arch::PvVcpu& pv = arch::current().arch.pv;
     if (pv.syscall32_callback && !pv.kernel_mode)
-        return bounce(pv.syscall32_callback, pv.syscall32_masks_events, NoExtra{});
+        return bounce_plain(pv.syscall32_callback, pv.syscall32_masks_events);
     cpu::guest_registers().rip -= 2;  // as if the instruction did not exist
     inject(6);
 }
@@ -204,7 +212,7 @@ void deliver_events() {
     const vcpu_info* info = vcpu.info.load(std::memory_order_relaxed);
     if (!info || !info->evtchn_upcall_pending || info->evtchn_upcall_mask) return;
     if (arch::is_idle(vcpu) || !vcpu.arch.pv.event_callback) return;
-    bounce(vcpu.arch.pv.event_callback, true, NoExtra{});
+    bounce_plain(vcpu.arch.pv.event_callback, true);
 }
 
 void guest_int80(Registers& regs) {
@@ -228,7 +236,7 @@ void deliver_nmi() {
     const uint64_t handler = vcpu.domain->vcpu(0)->arch.pv.nmi_callback;
     if (!handler || !pv.nmi_pending.exchange(false)) return;
     pv.nmi_masked = true;
-    bounce(handler, true, NoExtra{});
+    bounce_plain(handler, true);
 }
 
 bool in_guest_context() {
@@ -239,16 +247,42 @@ bool fix_hypervisor_fault(uint64_t address, uint32_t) {
     return in_guest_context() && fault_in_ldt(address);
 }
 
+namespace {
+
+[[gnu::always_inline]] inline void bounce_page_fault(Vcpu& vcpu, Registers& regs, uint64_t cr2,
+                                                     uint32_t error_code) {
+    vcpu.arch.pv.cr2_guest = cr2;
+    vcpu.info.load(std::memory_order_relaxed)->arch.cr2 = cr2;
+    const trap_info& t = vcpu.arch.pv.traps[14];
+    bounce(vcpu, regs, t.address, t.flags & 4, ErrorCode{error_code});
+}
+
+/// The faults that perhaps are not the guest's business: of descriptors, and of writes to its page
+/// tables. True: it need not know.
+[[gnu::noinline]] bool handle_page_fault(Registers& regs, uint64_t address) {
+    const uint32_t error = regs.error_code;
+    if (!(error & kErrorUser) && descriptor_fault(address, error)) return true;
+    constexpr uint32_t kWriteProtected = kErrorPresent | kErrorWrite;
+    return arch::current().arch.pv.kernel_mode && (error & kWriteProtected) == kWriteProtected &&
+           paging::is_guest_address(address) && emulate_pte_write(regs, address);
+}
+
+}  // namespace
+
+void inject_page_fault(uint64_t cr2, uint32_t error_code) {
+    bounce_page_fault(arch::current(), cpu::guest_registers(), cr2, error_code);
+}
+
 void guest_page_fault(Registers& regs) {
     const uint64_t address = cpu::read_cr2();
     const uint32_t error = regs.error_code;
-    const bool kernel = arch::current().arch.pv.kernel_mode;
-    if (!(error & kErrorUser) && descriptor_fault(address, error)) return;
-    if (kernel && (error & (kErrorPresent | kErrorWrite)) == (kErrorPresent | kErrorWrite) &&
-        paging::is_guest_address(address) && emulate_pte_write(regs, address))
+    // Most faults are of pages that are not there.
+    if ((error & (kErrorPresent | kErrorUser)) != kErrorUser && handle_page_fault(regs, address))
         return;
     // Ring 3 holds both, so the processor cannot tell the guest's kernel from its user.
-    inject_page_fault(address, kernel ? error & ~kErrorUser : error | kErrorUser);
+    Vcpu& vcpu = arch::current();
+    const bool kernel = vcpu.arch.pv.kernel_mode;
+    bounce_page_fault(vcpu, regs, address, kernel ? error & ~kErrorUser : error | kErrorUser);
 }
 
 void guest_exception(Registers& regs) {
