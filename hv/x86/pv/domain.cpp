@@ -122,10 +122,10 @@ Result<> set_tables(Vcpu& vcpu, const vcpu_guest_context& c) {
     Domain& domain = *vcpu.domain;
     LockGuard guard(domain.arch.paging_lock);
     const Mfn kernel = mfn_of(c.ctrlreg[3]);
-    TRY(pv::get_table(domain, kernel, PageType::kL4, pv::Preempt::kYes));
+    TRY(pv::get_table_or_park(domain, kernel, PageType::kL4));
     if (c.ctrlreg[1]) {
         const Mfn user = mfn_of(c.ctrlreg[1] & ~uint64_t{1});
-        const Result<> got = pv::get_table(domain, user, PageType::kL4, pv::Preempt::kYes);
+        const Result<> got = pv::get_table_or_park(domain, user, PageType::kL4);
         if (!got.ok()) {
             pv::drop_or_park(domain, kernel);
             return got.error();

@@ -121,7 +121,7 @@ namespace {
 [[gnu::noinline]] Result<> change_base_pointer(Vcpu& vcpu, Mfn mfn) {
     Domain& domain = *vcpu.domain;
     LockGuard guard(domain.arch.paging_lock);
-    TRY(get_table(domain, mfn, PageType::kL4, Preempt::kYes));
+    TRY(get_table_or_park(domain, mfn, PageType::kL4));
     const Mfn old = vcpu.arch.pv.kernel_table;
     set_kernel_table(vcpu, mfn);
     load_page_tables(vcpu);
@@ -146,7 +146,7 @@ Result<> new_user_base_pointer(Mfn mfn) {
     const Mfn table = vcpu.arch.pv.user_table;
     const Mfn wanted = mfn.raw() ? mfn : kInvalidMfn;
     if (table == wanted) return {};
-    if (wanted != kInvalidMfn) TRY(get_table(domain, wanted, PageType::kL4, Preempt::kYes));
+    if (wanted != kInvalidMfn) TRY(get_table_or_park(domain, wanted, PageType::kL4));
     const Mfn old = table;
     set_user_table(vcpu, wanted);
     if (old != kInvalidMfn) drop_or_park(domain, old);

@@ -20,6 +20,10 @@ constexpr uint64_t kCountOne = 1;
 constexpr uint64_t kTableRefused =
     Entry::kLarge | Entry::kGlobal | Entry::kWriteThrough | Entry::kCacheDisable;
 
+// A table was refused after long checking, and dropping what it counted was interrupted: whoever
+// asked for it holds it like one that was not refused, to drop the rest. Never leaves this file.
+constexpr Errno kHalfUndone = Errno::kENOTEMPTY;
+
 constexpr unsigned level_of(PageType type) {
     return static_cast<unsigned>(type);
 }
@@ -98,8 +102,8 @@ Result<> drop_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& 
     return {};
 }
 
-/// Checks entries from `count` on and takes their references. On kERESTART entries [0, count) hold
-/// theirs; on another error none does.
+/// Checks entries from `count` on and takes their references. On an error entries [0, count) hold
+/// theirs.
 Result<> take_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& count,
                       Preempt preempt) {
     Entry* table = entries_of(page);
@@ -111,8 +115,7 @@ Result<> take_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& 
             if (taken.error() == Errno::kERESTART) return taken.error();
             guest_log(LogLevel::kDebug, "L{} table {:x}: entry {} = {:x} refused, error {}", level,
                       mfn_of(page), count, e.raw(), taken.error());
-            // What is undone here was done a moment ago; it cannot take longer than that did.
-            (void)drop_entries(domain, page, level, count, Preempt::kNo);
+            if (taken.error() == kHalfUndone) ++count;
             return taken.error();
         }
         if (e.present()) write_entry(&table[count], adjusted(level, e));
@@ -122,6 +125,15 @@ Result<> take_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& 
         }
     }
     return {};
+}
+
+/// A table is refused: its first `count` entries are dropped again. `why`, or kHalfUndone.
+Result<> undo(Domain& domain, PageInfo& page, unsigned level, uint32_t count, Errno why,
+              Preempt preempt) {
+    const Result<> dropped = drop_entries(domain, page, level, count, preempt);
+    if (dropped.ok()) return why == kHalfUndone ? Errno::kEINVAL : why;
+    page.type.store(with_aux(page.type.load() | PageInfo::kPartial | PageInfo::kDropping, count));
+    return kHalfUndone;
 }
 
 /// Checks the contents of a frame that has just become `type` (count 1, not validated).
@@ -136,7 +148,7 @@ Result<> validate(Domain& domain, PageInfo& page, PageType type, Preempt preempt
             page.type.store(with_aux(page.type.load(), done) | PageInfo::kPartial);
             return result.error();
         }
-        if (!result.ok()) return result.error();
+        if (!result.ok()) return undo(domain, page, level, done, result.error(), preempt);
         if (level == 4) paging::fill_hypervisor_slots(entries_of(page), domain.arch.perdomain_l3);
     }
     uint64_t word = page.type.load();
@@ -180,8 +192,9 @@ Result<> get_table_type(Domain& domain, PageInfo& page, PageType type, Preempt p
         break;
     }
     const Result<> result = validate(domain, page, type, preempt);
-    if (!result.ok() && result.error() != Errno::kERESTART) become_untyped(page, type);
-    return result.ok() ? Result<>() : Result<>(result.error());
+    if (!result.ok() && result.error() != Errno::kERESTART && result.error() != kHalfUndone)
+        become_untyped(page, type);
+    return result;
 }
 
 Result<> put_table_type(Domain& domain, PageInfo& page, Preempt preempt) {
@@ -222,9 +235,17 @@ Result<> get_table(Domain& domain, Mfn mfn, PageType type, Preempt preempt) {
     // The type reference, also one that waits, brings a general one along: ours, or that which it
     // has had since it was interrupted.
     const bool waits = waits_half_checked(*ref.get());
-    if (!waited && (result.ok() || waits)) (void)ref.release();
-    if (waited && !result.ok() && !waits) ref->put();
+    const bool keeps = waits || result.ok() || result.error() == kHalfUndone;
+    if (!waited && keeps) (void)ref.release();
+    if (waited && !keeps) ref->put();
     return result;
+}
+
+Result<> get_table_or_park(Domain& domain, Mfn mfn, PageType type) {
+    const Result<> result = get_table(domain, mfn, type, Preempt::kYes);
+    if (result.ok() || result.error() != kHalfUndone) return result;
+    drop_or_park(domain, mfn);
+    return Errno::kEINVAL;
 }
 
 Result<> put_table(Domain& domain, Mfn mfn, Preempt preempt) {
@@ -235,7 +256,7 @@ Result<> put_table(Domain& domain, Mfn mfn, Preempt preempt) {
 }
 
 Result<> pin_table(Domain& domain, Mfn mfn, PageType type) {
-    TRY(get_table(domain, mfn, type, Preempt::kYes));
+    TRY(get_table_or_park(domain, mfn, type));
     if (!(page_of(mfn).type.fetch_or(PageInfo::kPinned) & PageInfo::kPinned)) return {};
     // Pinned already: the reference taken just now is not the last one.
     (void)put_table(domain, mfn, Preempt::kNo);
@@ -253,8 +274,14 @@ Result<> unpin_table(Domain& domain, Mfn mfn) {
 }
 
 void drop_or_park(Domain& domain, Mfn mfn) {
-    if (put_table(domain, mfn, Preempt::kYes).ok()) return;
     arch::PvVcpu& pv = arch::current().arch.pv;
+    if (pv.parked_table != kInvalidMfn) {
+        // Two at once: this one's reference becomes that of a pin, or there is one beside it.
+        if (page_of(mfn).type.fetch_or(PageInfo::kPinned) & PageInfo::kPinned)
+            (void)put_table(domain, mfn, Preempt::kNo);
+        return;
+    }
+    if (put_table(domain, mfn, Preempt::kYes).ok()) return;
     pv.parked_table = mfn;
     pv.parked_domain = domain.id;
 }
@@ -271,8 +298,9 @@ Result<> replace_entry(Domain& table_owner, PageInfo& table, unsigned level, Ent
     wanted = paging::adjust_guest_table(wanted);
     constexpr uint64_t kMatters = Entry::kAddress | Entry::kPresent;
     const bool same = old.present() && wanted.present() && !((old.raw() ^ wanted.raw()) & kMatters);
-    if (!same && wanted.present()) TRY(get_lower(table_owner, level, wanted, Preempt::kYes));
-    if (same && (wanted.raw() & kTableRefused)) return Errno::kEINVAL;
+    if (wanted.present() && (wanted.raw() & kTableRefused)) return Errno::kEINVAL;
+    if (!same && wanted.present())
+        TRY(get_table_or_park(table_owner, wanted.mfn(), table_below(level)));
     // Under the paging lock nobody but the processor writes here, and it only sets A.
     while (!exchange_entry(slot, old, wanted, preserve_ad && wanted.present())) {
     }

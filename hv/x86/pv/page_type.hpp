@@ -28,6 +28,9 @@ Result<> put_table_type(Domain& domain, PageInfo& page, Preempt preempt);
 
 /// Both references on the frame `mfn` of `domain` (for CR3, pinning).
 Result<> get_table(Domain& domain, Mfn mfn, PageType type, Preempt preempt);
+/// get_table() for who is not checking another table at the time, with preemption: what a refused
+/// table still counts when that is interrupted is parked.
+Result<> get_table_or_park(Domain& domain, Mfn mfn, PageType type);
 Result<> put_table(Domain& domain, Mfn mfn, Preempt preempt);
 
 /// MMUEXT_PIN_Lx_TABLE: one more reference that stays until unpinned. kEINVAL: pinned already.
@@ -40,8 +43,8 @@ Result<> unpin_table(Domain& domain, Mfn mfn);
 Result<> replace_entry(Domain& table_owner, PageInfo& table, unsigned level, paging::Entry* slot,
                        paging::Entry wanted, bool preserve_ad);
 
-/// Drops both references; what is left to do when interrupted is parked with the current vCPU.
-/// Nothing may be parked there yet.
+/// Drops both references; what is left to do when interrupted is parked with the current vCPU. If
+/// something is parked there already, the table stays, pinned.
 void drop_or_park(Domain& domain, Mfn mfn);
 /// Finishes dropping a table that was left half dropped. Every operation on
 /// page tables begins with it, so at most one is parked. kERESTART.

@@ -29,6 +29,9 @@ struct LongTable {
         }
     }
     void unmap() const { remap(l2, 0); }
+    /// One more table at the end, which is none: all before it is checked, and undone.
+    void spoil() { l2[kTables] = pte(mfn, kTableFlags | kLarge); }
+    void* l1(unsigned i) const { return va_of_pfn(m2p(mfn_of_pte(l2[i]))); }
     /// Another frame in the place of the one that was given away.
     void replace() const {
         xen_pfn_t list[1] = {pfn_of(l2)};
@@ -89,6 +92,31 @@ TEST(xsa_299_half_checked_table, "XSA-299: a table whose pin was interrupted is 
     // The pin held it to the end, and the unpin freed it.
     CHECK(mmuext(MMUEXT_PIN_L2_TABLE, table.mfn) < 0);
     table.replace();
+}
+
+TEST(xsa_45_refused_late, "XSA-45, 290: a table refused at its end, interrupted while it is undone",
+     "") {
+    LongTable table;
+    table.spoil();
+    make_read_only(table.l2);
+    const uint64_t start = system_time();
+    CHECK(mmuext(MMUEXT_PIN_L2_TABLE, table.mfn) < 0);
+    const uint64_t takes = system_time() - start;
+    const Port port = bind_virq(VIRQ_TIMER);
+    set_handler(kEvent, count_upcall);
+    enable_upcalls();
+    for (unsigned i = 1; i < 24; ++i) {
+        vcpu_set_singleshot_timer_t timer = {.timeout_abs_ns = system_time() + takes * i / 20};
+        CHECK_EQ(vcpu_op(VCPUOP_set_singleshot_timer, 0, &timer), 0);
+        CHECK_EQ(mmuext(MMUEXT_PIN_L2_TABLE, table.mfn), -kEINVAL);
+    }
+    disable_upcalls();
+    set_handler(kEvent, nullptr);
+    CHECK_EQ(close_port(port), 0);
+    clear_all_pending();
+    // Nothing of it is a table any more.
+    for (unsigned i = 0; i < LongTable::kTables; ++i) make_writable(table.l1(i));
+    make_writable(table.l2);
 }
 
 TEST(xsa_113_machphys_reference, "XSA-113: MMU_MACHPHYS_UPDATE keeps no reference on the frame",
