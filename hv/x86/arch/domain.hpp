@@ -57,8 +57,10 @@ void get_vcpu_context(Vcpu& vcpu, struct vcpu_guest_context& context);
 /// VCPUOP_send_nmi: the vCPU's NMI callback runs soon.
 void send_nmi(Vcpu& vcpu);
 
-/// Whether the domain may map this frame although it is not RAM (device memory).
-bool may_map_device_frame(const Domain& domain, Mfn mfn);
+/// How the domain may map this frame although it is not RAM (device memory). Read-only are pages
+/// that its drivers look at, and the hypervisor writes.
+enum class DeviceAccess : uint8_t { kNone, kReadOnly, kFull };
+DeviceAccess device_access(const Domain& domain, Mfn mfn);
 bool may_use_ports(const Domain& domain, uint16_t first, unsigned count);
 
 }  // namespace arch

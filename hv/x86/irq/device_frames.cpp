@@ -1,8 +1,9 @@
-// Which frames of device memory a domain may map.
+// Which frames of device memory a domain may map, and how.
 #include "arch/domain.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/x86/acpi/acpi.hpp"
 #include "hv/x86/cpu/native.hpp"
+#include "hv/x86/irq/msix_tables.hpp"
 
 namespace hv::arch {
 namespace {
@@ -16,21 +17,22 @@ uint64_t frame_limit() {
     return limit;
 }
 
-/// Interrupt controllers: whoever writes them can take the machine's interrupts away from us.
-bool is_interrupt_controller(Mfn mfn) {
+/// Pages that the hypervisor writes and Domain 0 may look at: I/O APICs, the HPET, and the tables
+/// of MSI-X, where a message written could be any interrupt of the machine's.
+bool is_ours_to_write(Mfn mfn) {
     const acpi::Info& info = acpi::info();
-    if (mfn == mfn_of(info.lapic_address)) return true;
     for (const acpi::IoApicEntry& ioapic : info.ioapics)
         if (mfn == mfn_of(ioapic.address)) return true;
-    return false;
+    if (info.hpet_address && mfn == mfn_of(info.hpet_address)) return true;
+    return irq::is_msix_table(mfn);
 }
 
 }  // namespace
 
-// MSI-X tables and the HPET stay writable for Domain 0, whose drivers map what surrounds them;
-// Linux writes neither under a hypervisor.
-bool may_map_device_frame(const Domain& domain, Mfn mfn) {
-    return domain.is_hardware && mfn.raw() < frame_limit() && !is_interrupt_controller(mfn);
+DeviceAccess device_access(const Domain& domain, Mfn mfn) {
+    if (!domain.is_hardware || mfn.raw() >= frame_limit()) return DeviceAccess::kNone;
+    if (mfn == mfn_of(acpi::info().lapic_address)) return DeviceAccess::kNone;
+    return is_ours_to_write(mfn) ? DeviceAccess::kReadOnly : DeviceAccess::kFull;
 }
 
 }  // namespace hv::arch

@@ -3,6 +3,7 @@
 
 #include "arch/guest_memory.hpp"
 #include "hv/limits.hpp"
+#include "hv/x86/emulate/decode.hpp"
 
 namespace hv::pv {
 
@@ -43,6 +44,17 @@ class CodeBytes {
             to_page_end = kPageSize;
         }
         return !fault_;
+    }
+
+    /// The instruction that they are, of 64-bit code; more bytes are fetched only if it is longer
+    /// than the first few. kEFAULT: not there; other errors as emulate::decode()'s.
+    Result<emulate::Instruction> decode() {
+        if (!fetch(1)) return Errno::kEFAULT;
+        for (;;) {
+            auto decoded = emulate::decode({bytes_, have_}, emulate::Mode::k64);
+            if (decoded.ok() || decoded.error() != Errno::kENODATA) return decoded;
+            if (!fetch(have_ + 1)) return Errno::kEFAULT;
+        }
     }
 
   private:

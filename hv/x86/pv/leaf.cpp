@@ -10,27 +10,48 @@ using paging::Entry;
 
 namespace {
 
+/// What decides how an access is cached: the number that PAT, PCD and PWT form chooses a type
+/// (0 WB, 1 WT, 2 UC-, 3 UC, 4 WC, 5 WP, 6 and 7 UC; cpu_init.cpp sets the MSR so).
+constexpr uint64_t kCaching = Entry::kPat | Entry::kCacheDisable | Entry::kWriteThrough;
+
 /// RAM has to look the same to everybody, whatever lies in whose cache, so only who drives devices
 /// may say how it is cached. Of the rest most is the guest's choice: the processor ignores bits
 /// 52-62 without CR4.PKE.
 inline bool caching_is_allowed(const Domain& table_owner, Entry e) {
-    constexpr uint64_t kCaching = Entry::kWriteThrough | Entry::kCacheDisable | Entry::kPat;
     return !(e.raw() & kCaching) || table_owner.is_hardware || !e.present();
 }
 
-/// A frame that `owner` does not have, or does not have to be written.
-[[gnu::noinline]] Result<> get_other_leaf(const Domain& table_owner, Mfn mfn) {
+/// A device's registers must not be cached, whatever the guest asks for.
+Entry uncached(Entry e) {
+    const uint64_t caching = e.raw() & kCaching;
+    const bool write_combining = caching == Entry::kPat;
+    if ((caching & Entry::kCacheDisable) || write_combining) return e;
+    return e.without(kCaching).with(Entry::kCacheDisable | Entry::kWriteThrough);
+}
+
+/// A frame that `owner` does not have: as it may stand there.
+[[gnu::noinline]] Result<Entry> get_other_leaf(const Domain& table_owner, Entry e) {
+    const Mfn mfn = e.mfn();
     if (boot::is_ram(mfn)) return Errno::kEBUSY;  // another's
     // Device memory has no references: it is never freed.
-    if (!arch::may_map_device_frame(table_owner, mfn)) return Errno::kEPERM;
-    return {};
+    switch (arch::device_access(table_owner, mfn)) {
+        case arch::DeviceAccess::kReadOnly:
+            return uncached(e.without(Entry::kWrite));
+        case arch::DeviceAccess::kFull:
+            return uncached(e);
+        case arch::DeviceAccess::kNone:
+            break;
+    }
+    return Errno::kEPERM;
 }
 
 [[gnu::always_inline]] inline Result<> get_present_leaf(const Domain& table_owner, DomId owner,
-                                                        Entry e) {
+                                                        Entry& e) {
     PageInfo* page = page_info(e.mfn());
-    if (!page || !page->get(owner)) [[unlikely]]
-        return get_other_leaf(table_owner, e.mfn());
+    if (!page || !page->get(owner)) [[unlikely]] {
+        e = TRY(get_other_leaf(table_owner, e));
+        return {};
+    }
     if (!e.writable()) return {};
     if (!page->has(PageInfo::kReadOnly) && page->get_writable_type()) [[likely]]
         return {};
@@ -50,7 +71,7 @@ inline bool caching_is_allowed(const Domain& table_owner, Entry e) {
 
 }  // namespace
 
-Result<> get_leaf(const Domain& table_owner, DomId owner, Entry e) {
+Result<> get_leaf(const Domain& table_owner, DomId owner, Entry& e) {
     if (!caching_is_allowed(table_owner, e)) [[unlikely]]
         return Errno::kEINVAL;
     return e.present() ? get_present_leaf(table_owner, owner, e) : Result<>{};
@@ -68,7 +89,7 @@ Result<> replace_leaf(const Domain& table_owner, DomId frame_owner, Entry* slot,
     for (;;) {
         const Entry old = read_entry(slot);
         // Same frame, same access: only flags change, and no reference does.
-        constexpr uint64_t kMatters = Entry::kAddress | Entry::kPresent | Entry::kWrite;
+        constexpr uint64_t kMatters = Entry::kAddress | Entry::kPresent | Entry::kWrite | kCaching;
         if (wanted.present() && !((old.raw() ^ wanted.raw()) & kMatters)) {
             if (exchange_entry(slot, old, wanted, preserve_ad)) [[likely]]
                 return {};

@@ -10,7 +10,8 @@ namespace hv::pv {
 /// The references that a leaf entry stands for. `owner`: whose frames it may name (foreign maps);
 /// `table_owner`: whose table it goes into. kEPERM: a device's that is not to be had; kEBUSY:
 /// another's RAM, or it may not be written now; kEINVAL: cached in a way that is not its to choose.
-Result<> get_leaf(const Domain& table_owner, DomId owner, paging::Entry entry);
+/// `entry` becomes what may stand there: of a device, uncached, and read-only where only we write.
+Result<> get_leaf(const Domain& table_owner, DomId owner, paging::Entry& entry);
 void put_leaf(paging::Entry entry);
 
 /// Replaces an entry of a checked L1 table of `table_owner`, with all references; `slot` points

@@ -61,7 +61,8 @@ Result<> get_lower(Domain& domain, unsigned level, Entry e, Preempt preempt) {
     return get_table(domain, e.mfn(), table_below(level), preempt);
 }
 
-Result<> get_entry(Domain& domain, unsigned level, Entry e, Preempt preempt) {
+/// The same on any level; a leaf may be changed to what may stand there.
+Result<> get_entry(Domain& domain, unsigned level, Entry& e, Preempt preempt) {
     if (!e.present()) return {};
     if (level == 1) return get_leaf(domain, domain.id, e);
     return get_lower(domain, level, e, preempt);
@@ -109,7 +110,7 @@ Result<> take_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& 
     Entry* table = entries_of(page);
     for (; count < kEntries; ++count) {
         if (!is_guest_slot(level, count)) continue;
-        const Entry e = read_entry(&table[count]);
+        Entry e = read_entry(&table[count]);
         const Result<> taken = get_entry(domain, level, e, preempt);
         if (!taken.ok()) {
             if (taken.error() == Errno::kERESTART) return taken.error();

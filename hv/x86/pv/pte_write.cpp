@@ -64,16 +64,6 @@ class PageTableMemory {
 };
 static_assert(emulate::GuestMemory<PageTableMemory>);
 
-/// The instruction at rip; more bytes are fetched only if it is longer than the first few.
-Result<emulate::Instruction> decode_at(CodeBytes& code) {
-    if (!code.fetch(1)) return Errno::kEFAULT;
-    for (;;) {
-        auto decoded = emulate::decode({code.data(), code.size()}, emulate::Mode::k64);
-        if (decoded.ok() || decoded.error() != Errno::kENODATA) return decoded;
-        if (!code.fetch(code.size() + 1)) return Errno::kEFAULT;
-    }
-}
-
 /// An entry that the guest may not have, or an instruction that is not known, is the guest's to
 /// deal with; what a race with another vCPU caused solves itself when the instruction runs again.
 bool should_run_again(Errno error) {
@@ -86,7 +76,7 @@ bool emulate_pte_write(arch::Registers& regs, uint64_t cr2) {
     if (regs.cs != FLAT_RING3_CS64 || !is_page_table_address(cr2 & ~(kEntryBytes - 1)))
         return false;
     CodeBytes code(regs.rip);
-    auto instruction = decode_at(code);
+    auto instruction = code.decode();
     if (!instruction.ok()) return should_run_again(instruction.error());
 
     PageTableMemory memory;

@@ -12,6 +12,7 @@
 #include "hv/x86/paging/layout.hpp"
 #include "hv/x86/pv/debug_registers.hpp"
 #include "hv/x86/pv/descriptor.hpp"
+#include "hv/x86/pv/device_write.hpp"
 #include "hv/x86/pv/mmu.hpp"
 #include "hv/x86/pv/privileged.hpp"
 #include "hv/x86/pv/pte_write.hpp"
@@ -264,7 +265,8 @@ namespace {
     if (!(error & kErrorUser) && descriptor_fault(address, error)) return true;
     constexpr uint32_t kWriteProtected = kErrorPresent | kErrorWrite;
     return arch::current().arch.pv.kernel_mode && (error & kWriteProtected) == kWriteProtected &&
-           paging::is_guest_address(address) && emulate_pte_write(regs, address);
+           paging::is_guest_address(address) &&
+           (emulate_pte_write(regs, address) || drop_device_write(regs, address));
 }
 
 }  // namespace
