@@ -101,6 +101,15 @@ TEST_F(Privileged, Cr2AndCr3) {
     refuse({0x0f, 0x22, 0xd8});
 }
 
+TEST_F(Privileged, Cr3WaitsUntilTheTableBeforeIsDropped) {
+    machine.table_is_parked = true;
+    regs.rax = 0xdead000;
+    EXPECT_TRUE(run({0x0f, 0x22, 0xd8}));
+    EXPECT_EQ(regs.rip, kCode);  // it runs again
+    EXPECT_EQ(machine.new_cr3, 0u);
+    EXPECT_TRUE(machine.traps.empty());
+}
+
 TEST_F(Privileged, Cr4KeepsToThePolicy) {
     arch::Featureset set{};
     set[0] = 1 << (XEN_X86_FEATURE_TSC % 32);

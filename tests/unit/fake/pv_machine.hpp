@@ -21,6 +21,7 @@
 #include "hv/x86/irq/pci.hpp"
 #include "hv/x86/pv/code_bytes.hpp"
 #include "hv/x86/pv/mmu.hpp"
+#include "hv/x86/pv/page_type.hpp"
 #include "hv/x86/pv/traps.hpp"
 
 namespace hv {
@@ -46,6 +47,7 @@ struct PvMachine {
     bool refuse_entries = false;
 
     uint64_t new_cr3 = 0;
+    bool table_is_parked = false;  // one is still being dropped, and does not get ready
     unsigned toggles = 0;
     struct ConfigAccess {
         uint32_t bdf, reg;
@@ -142,6 +144,10 @@ void inject_page_fault(uint64_t cr2, uint32_t error) {
 void toggle_mode(Vcpu& vcpu) {
     ++pv_machine->toggles;
     vcpu.arch.pv.kernel_mode = !vcpu.arch.pv.kernel_mode;
+}
+Result<> finish_parked(Vcpu&) {
+    if (pv_machine->table_is_parked) return Errno::kERESTART;
+    return {};
 }
 Result<> new_base_pointer(Mfn mfn) {
     if (mfn == Mfn{0}) return Errno::kEINVAL;
