@@ -8,6 +8,7 @@
 #include "hv/sched/softirq.hpp"
 #include "hv/x86/cpu/bits.hpp"
 #include "hv/x86/cpu/cpu_info.hpp"
+#include "hv/x86/cpu/guest_access.hpp"
 #include "hv/x86/pv/mmu.hpp"
 #include "hv/x86/pv/traps.hpp"
 
