@@ -3,6 +3,7 @@
 #include "arch/cpu.hpp"
 #include "hv/domain/vcpu.hpp"
 #include "hv/hypercall/table.hpp"
+#include "hv/x86/cpu/offsets.h"
 #include "hv/x86/pv/traps.hpp"
 
 using namespace hv;

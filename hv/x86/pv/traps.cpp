@@ -1,4 +1,5 @@
 #include "hv/x86/pv/traps.hpp"
+#include "hv/x86/cpu/guest_access.hpp"
 
 #include "arch/cpu.hpp"
 #include "arch/guest_memory.hpp"
