@@ -338,6 +338,53 @@ TEST_F(ExchangeTest, RefusesWhatDoesNotAddUp) {
 
 // ---- questions ----
 
+/// Takes all free frames but `left`.
+class Shortage {
+  public:
+    explicit Shortage(uint64_t left) {
+        while (auto mfn = memory::alloc_frames(0)) held_.push_back(*mfn);
+        for (; left; --left, held_.pop_back()) memory::free_frames(held_.back(), 0);
+    }
+    ~Shortage() {
+        for (Mfn mfn : held_) memory::free_frames(mfn, 0);
+    }
+
+  private:
+    std::vector<Mfn> held_;
+};
+
+TEST_F(MemoryOpTest, PopulateStopsWhereverMemoryEnds) {
+    for (uint64_t left = 0; left <= 8; ++left) {
+        const Shortage shortage(left);
+        std::vector<xen_pfn_t> list = {1, 2, 3, 4, 5, 6, 7, 8};
+        const auto wanted = list;
+        auto r = reservation(list);
+        EXPECT_EQ(call(XENMEM_populate_physmap, r), static_cast<int64_t>(left));
+        EXPECT_EQ(total(dom0_), left);
+        EXPECT_EQ(memory::free_pages(), 0u);
+        for (size_t i = left; i < list.size(); ++i) EXPECT_EQ(list[i], wanted[i]) << "untouched";
+        list.resize(left);
+        r = reservation(list);
+        EXPECT_EQ(call(XENMEM_decrease_reservation, r), static_cast<int64_t>(left));
+        EXPECT_EQ(memory::free_pages(), left);
+    }
+}
+
+TEST_F(ExchangeTest, GivesBackWhereverMemoryEnds) {
+    auto pairs = populate(8);
+    for (uint64_t left = 0; left < 8; ++left) {
+        const Shortage shortage(left);
+        auto in = pairs;
+        std::vector<xen_pfn_t> block = {0x900};
+        auto x = exchange(in, 0, block, 3);  // eight frames in a row: there are none
+        EXPECT_EQ(call(XENMEM_exchange, x), -XEN_ENOMEM);
+        EXPECT_EQ(x.nr_exchanged, 0u);
+        EXPECT_EQ(total(dom0_), 8u);
+        EXPECT_EQ(memory::free_pages(), left);
+        for (size_t i = 0; i < 8; ++i) EXPECT_EQ(arch::get_m2p(Mfn{pairs[i]}), 0x500 + i);
+    }
+}
+
 TEST_F(MemoryOpTest, AnswersQuestions) {
     EXPECT_EQ(call(XENMEM_maximum_ram_page, dom0_), 128 * 256);
     xen_memory_domain who{5};
@@ -349,6 +396,18 @@ TEST_F(MemoryOpTest, AnswersQuestions) {
     who.domid = 0;
     EXPECT_EQ(call(XENMEM_current_reservation, who), -XEN_EPERM);
     EXPECT_EQ(call(63, who), -XEN_ENOSYS);
+}
+
+TEST_F(MemoryOpTest, FramesOfTheM2p) {
+    memory::describe_ram({2 * kGiB, 3 * kGiB});
+    std::vector<xen_pfn_t> frames(4, 7);
+    xen_machphys_mfn_list_t list{};
+    set_xen_guest_handle(list.extent_start, frames.data());
+    list.max_extents = 4;
+    EXPECT_EQ(call(XENMEM_machphys_mfn_list, list), 0);
+    EXPECT_EQ(list.nr_extents, 3u) << "up to the highest RAM";
+    // In a hole the block before (fake/memory_machine.hpp: GiB 1 has none).
+    EXPECT_EQ(frames, (std::vector<xen_pfn_t>{512, 512, 3 * 512, 7}));
 }
 
 TEST_F(MemoryOpTest, MemoryMaps) {
