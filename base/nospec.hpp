@@ -14,7 +14,7 @@ inline uint64_t index_nospec(uint64_t index, uint64_t size) {
     // The borrow of the comparison fills the mask; the compiler cannot turn it into a branch.
     asm volatile("cmp %[size], %[index]\n\tsbb %[mask], %[mask]"
                  : [mask] "=r"(mask)
-                 : [index] "r"(index), [size] "rm"(size)
+                 : [index] "r"(index), [size] "rme"(size)
                  : "cc");
 #else
     asm volatile("" : "+r"(index));  // hides from the compiler what the check has proved

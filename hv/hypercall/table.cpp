@@ -6,6 +6,7 @@
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/handlers.hpp"
+#include "hv/sched/softirq.hpp"
 
 namespace hv {
 namespace {
@@ -61,7 +62,8 @@ extern "C" constinit const HypercallTable hypercall_table;
 constinit const HypercallTable hypercall_table;
 
 HypercallHandler find_hypercall(uint64_t number) {
-    if (number >= kHypercalls) return no_such_hypercall;
+    if (number >= kHypercalls) [[unlikely]]
+        return no_such_hypercall;
     // The guest chooses the index: keep the bound under speculation as well.
     return hypercall_table.handler[base::index_nospec(number, kHypercalls)];
 }
@@ -80,23 +82,34 @@ class InMulticall {
     Vcpu& vcpu_;
 };
 
+/// preempt_requested(), in line: asked before each entry.
+[[gnu::always_inline]] inline bool something_waits() {
+    arch::poll_interrupts();
+    return softirq_pending();
+}
+
+[[gnu::noinline]] Outcome interrupted(uint64_t address, uint64_t left) {
+    return continue_with({address, left});
+}
+
 /// The entry at `address` is to go on with other arguments: it keeps the progress itself.
 [[gnu::noinline]] Outcome continue_entry(uint64_t address, uint64_t left) {
     const Continuation c = arch::current().continuation;
     const GuestOut<xen_ulong_t> args(address + offsetof(multicall_entry, args));
     for (unsigned i = 0; i < c.count; ++i)
         if (const Result<> stored = args.store(c.args[i], i); !stored.ok()) return stored.error();
-    return continue_with({address, left});
+    return interrupted(address, left);
 }
 
 }  // namespace
 
-Outcome do_multicall(uint64_t address, uint64_t count, uint64_t, uint64_t, uint64_t) {
+// All copies in line (flatten), so that an entry goes from the guest's list into registers.
+[[gnu::flatten]] Outcome do_multicall(uint64_t address, uint64_t count, uint64_t, uint64_t,
+                                      uint64_t) {
     Vcpu& vcpu = arch::current();
     if (vcpu.in_multicall) return Errno::kEINVAL;
     const InMulticall mark(vcpu);
-    for (uint64_t left = count; left; --left, address += sizeof(multicall_entry)) {
-        if (left != count && preempt_requested()) return continue_with({address, left});
+    for (uint64_t left = count; left;) {
         multicall_entry e;
         if (const Result<> got = GuestIn<multicall_entry>(address).fetch(e); !got.ok())
             return got.error();
@@ -110,6 +123,9 @@ Outcome do_multicall(uint64_t address, uint64_t count, uint64_t, uint64_t, uint6
         const GuestOut<xen_ulong_t> result(address + offsetof(multicall_entry, result));
         if (const Result<> told = result.store(static_cast<uint64_t>(outcome.value)); !told.ok())
             return told.error();
+        address += sizeof(multicall_entry);
+        if (--left && something_waits()) [[unlikely]]
+            return interrupted(address, left);
     }
     return Outcome(0);
 }

@@ -165,6 +165,12 @@ Result<> report_done(GuestInOut<unsigned> done, uint64_t now, bool continued) {
     return done.store(before + static_cast<unsigned>(now));
 }
 
+/// continue_with() out of line: its list of arguments would give its caller a frame to guard.
+template <class... Arguments>
+[[gnu::noinline]] Outcome again(Arguments... arguments) {
+    return continue_with({arguments...});
+}
+
 /// The list at `address` of `count` requests (perhaps with kContinued) about the tables of one
 /// domain and the frames of perhaps another.
 Outcome update_tables(Domain& tables, DomId frames, uint64_t address, uint64_t count,
@@ -200,7 +206,7 @@ Outcome update_tables(Domain& tables, DomId frames, uint64_t address, uint64_t c
         if (!told.ok()) return told.error();
     }
     if (!result.ok() && result.error() == Errno::kERESTART)
-        return continue_with({address, left | kContinued});
+        return again(address, left | kContinued);
     return result;
 }
 
@@ -219,7 +225,7 @@ Outcome do_mmu_update(uint64_t address, uint64_t count, uint64_t done, uint64_t 
     Vcpu& vcpu = arch::current();
     count = static_cast<uint32_t>(count);
     if (vcpu.arch.pv.parked_table != kInvalidMfn && !finish_parked(vcpu).ok()) [[unlikely]]
-        return continue_with({address, count});
+        return again(address, count);
     // The caller's own, which needs no reference: it cannot go away under its own vCPU.
     if (static_cast<uint32_t>(foreigndom) == DOMID_SELF) [[likely]]
         return update_tables(*vcpu.domain, vcpu.domain->id, address, count, done);
@@ -232,7 +238,7 @@ Outcome update_va(uint64_t linear, uint64_t value, uint64_t flags, DomId frames)
     Vcpu& vcpu = arch::current();
     Domain& domain = *vcpu.domain;
     if (vcpu.arch.pv.parked_table != kInvalidMfn && !finish_parked(vcpu).ok())
-        return continue_with({linear, value, flags});
+        return again(linear, value, flags);
     Result<> result = Errno::kEINVAL;
     {
         LockGuard guard(domain.arch.paging_lock);

@@ -149,6 +149,11 @@ Result<> report_done(GuestInOut<unsigned> done, uint64_t now, bool continued) {
     return done.store(before + static_cast<unsigned>(now));
 }
 
+/// continue_with() out of line: its list of arguments would give its caller a frame to guard.
+[[gnu::noinline]] Outcome again(uint64_t address, uint64_t left) {
+    return continue_with({address, left});
+}
+
 /// The list at `address` of `count` operations (perhaps with kContinued), about `owner`'s frames.
 Outcome apply_all(Domain& owner, uint64_t address, uint64_t count, uint64_t done) {
     const Mfn& parked = arch::current().arch.pv.parked_table;
@@ -178,7 +183,7 @@ Outcome apply_all(Domain& owner, uint64_t address, uint64_t count, uint64_t done
         if (!told.ok()) return told.error();
     }
     if (!result.ok() && result.error() == Errno::kERESTART)
-        return continue_with({address, left | kContinued});
+        return again(address, left | kContinued);
     return result;
 }
 
@@ -196,7 +201,7 @@ Outcome do_mmuext_op(uint64_t address, uint64_t count, uint64_t done, uint64_t f
     Vcpu& vcpu = arch::current();
     count = static_cast<uint32_t>(count);
     if (vcpu.arch.pv.parked_table != kInvalidMfn && !finish_parked(vcpu).ok()) [[unlikely]]
-        return continue_with({address, count});
+        return again(address, count);
     // The caller's own, which needs no reference: it cannot go away under its own vCPU.
     const auto owner = static_cast<uint16_t>(foreigndom);
     if (owner == DOMID_SELF) [[likely]]
