@@ -22,6 +22,8 @@ QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "q3
         "-rtc", "base=2026-01-01T00:00:00,clock=vm"]
 BOOT_LINE = "console=com1 com1=115200,8n1 dom0_mem=128M spec-ctrl=eager-fpu"
 SECONDS = 300        # for one boot with all rows, about 20 on an idle machine
+KEPT = HERE / "kept.jsonl"  # Xenolith's figures, row by row: check()
+TOLERANCE = 0.03
 SMALL, LARGE = 512, 2048  # MiB, between which memory's share by the page is taken
 
 
@@ -174,6 +176,32 @@ def write_json(path, results):
     pathlib.Path(path).write_text("".join(json.dumps(result) + "\n" for result in results))
 
 
+def check(xenolith, images, kept_file, keep, out=print):
+    """Compares Xenolith's counts with those kept in the tree; with `keep` writes them anew.
+
+    Counts are exact, so a row fails that got more than 3% worse; returns the number that failed."""
+    kept = {}
+    if kept_file.exists():
+        kept = {k["row"]: k["instructions"] for k in map(json.loads, kept_file.read_text().splitlines())}
+    rows = [row for row in ROWS if row.test != "boot"]
+    figures, trouble = measure(xenolith, find_images(images), rows)
+    failed = 0
+    for row in rows:
+        now, before = figures[row.name], kept.get(row.name)
+        bad = now is None or (not keep and before is not None and now > before * (1 + TOLERANCE))
+        failed += bad
+        out(f"{'FAIL' if bad else 'pass'}  bench {row.name}  {shown(now, ',')} instructions, kept {shown(before, ',')}")
+    for line in trouble:
+        out(f"xenolith| {line}")
+    if failed:
+        out("A worse figure is kept by `bench/run.py --keep` in a commit that gives the old, the new and the reason.")
+    if keep and not failed:
+        kept_file.write_text("".join(json.dumps({"row": row.name, "instructions": figures[row.name]}) + "\n"
+                                     for row in rows))
+    out(f"{len(rows) - failed} passed, {failed} failed")
+    return failed
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--xenolith", help="Xenolith's image")
@@ -182,7 +210,14 @@ def main():
     parser.add_argument("--row", "--filter", dest="row", metavar="RE", help="rows to measure")
     parser.add_argument("--args", default="", help="added to both boot lines, such as xpti=true")
     parser.add_argument("--images", help="folder of the built benchmark guest")
+    parser.add_argument("--check", action="store_true",
+                        help="only Xenolith, compared with the figures kept in the tree")
+    parser.add_argument("--keep", action="store_true", help="write these figures anew")
     args = parser.parse_args()
+    if args.check or args.keep:
+        if not args.xenolith:
+            parser.error("--xenolith IMAGE is needed")
+        return 1 if check(args.xenolith, args.images, KEPT, args.keep) else 0
     if not args.xenolith and not args.stock:
         parser.error("--xenolith IMAGE and --stock IMAGE are needed, or one of them")
     results = run(args.xenolith, args.stock, args.images, args.row, args.args,

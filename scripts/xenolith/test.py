@@ -1,4 +1,4 @@
-"""`./xenolith test`: lint, unit tests, tiny guests, and systems, in this order."""
+"""`./xenolith test`: lint, unit tests, tiny guests, instruction counts, and systems, in this order."""
 
 import collections
 import os
@@ -10,10 +10,10 @@ from . import build, lint, packages, paths, programs, run, ui
 from .errors import Failure
 
 DESCRIPTION = """Installs what is missing, builds, and runs the tests: lint, docs, unit (on this machine, with
-sanitizers), guest (tiny guests, on stock Xen and on Xenolith), system (Debian's kernel and tools,
-on both). Each test is a line; the last line is 'N passed, N failed'."""
+sanitizers), guest (tiny guests, on stock Xen and on Xenolith), bench (instruction counts beside those
+kept in the tree), system (Debian's kernel and tools, on both). Each test is a line; the last line is 'N passed, N failed'."""
 EPILOG = "Exit status: 0 if nothing failed, 1 if a test failed or could not be run, 2 for a wrong option."
-PARTS = ["lint", "docs", "unit", "guest", "system"]
+PARTS = ["lint", "docs", "unit", "guest", "bench", "system"]
 # Of the tiny guests, one for each way into the hypervisor; they share a boot.
 QUICK_GUESTS = "^(evtchn_interdomain_self|evtchn_upcall|fault_page_read|fault_divide|cpuid_policy|domain_list)$"
 
@@ -37,7 +37,7 @@ def main(options) -> int:
         print("FAIL  build", flush=True)
         print("0 passed, 1 failed", flush=True)
         return 1
-    steps = {"lint": lint.main, "docs": _docs, "unit": _unit, "guest": _guest, "system": _system}
+    steps = {"lint": lint.main, "docs": _docs, "unit": _unit, "guest": _guest, "bench": _bench, "system": _system}
     for part in options.part or PARTS:
         start = time.monotonic()
         ui.note(f"== {part}")
@@ -89,6 +89,12 @@ def _guest(options, image) -> dict[str, int]:
         # Deliberate faults: whether they still fit the source, and with --long whether tests notice them.
         counts.update(programs.run_counting(paths.ROOT / "tests/guest/faults.py", [] if options.long else ["--check"]))
     return counts
+
+
+def _bench(options, image) -> dict[str, int]:
+    if options.quick or options.filter:
+        return {}
+    return programs.run_counting(paths.ROOT / "bench/run.py", ["--xenolith", str(image), "--check"])
 
 
 def _system(options, image) -> dict[str, int]:
