@@ -99,7 +99,7 @@ def vcpu_list_shows_states_and_affinity(host):
 def console_takes_what_is_typed(host):
     """On a terminal: `xl console` reads no keys from a pipe."""
     need_plain(host)
-    host.run("(for i in $(seq 20); do sleep 2; grep -q sum=42 /run/typed && break; printf 'echo sum=$((40 + 2))\\r'; done) | "
+    host.run("(for i in $(seq 20); do sleep 2; grep -q sum=42 /run/typed && printf '\\035' && break; printf 'echo sum=$((40 + 2))\\r'; done) | "
              "timeout 60 script -q -f -c 'xl console plain' /run/typed > /dev/null; true", 90)
     text = host.run("cat /run/typed")
     expect("sum=42" in text, f"the console showed {text[-400:]!r}")
