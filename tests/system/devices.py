@@ -11,10 +11,13 @@ from framework import Suite, expect
 from xenolith.session import Timeout
 
 
+SPARE_MIB = 256
+
+
 def _spare_disk(folder):
     disk = folder / "spare.img"
     with open(disk, "wb") as f:
-        f.truncate(256 << 20)
+        f.truncate(SPARE_MIB << 20)
     return {"disks": [disk]}
 
 
@@ -29,13 +32,20 @@ def all_cpus_and_memory_are_there(host):
     expect(abs(dom0 - 1024) <= 1, f"Domain 0 has {dom0} MiB, dom0_mem= says 1024")
 
 
+def spare_disk(host) -> str:
+    """By its size: which of two disks is sda is a matter of chance."""
+    sectors = SPARE_MIB << 11
+    return host.run(f"for d in /sys/block/sd*; do [ $(cat $d/size) = {sectors} ] && echo /dev/${{d##*/}}; done; true").strip()
+
+
 @suite.check
 def file_system_on_ahci_survives_fsck(host):
-    host.run("mkfs.ext4 -q -L spare /dev/sdb && mount /dev/sdb /mnt")
+    disk = spare_disk(host)
+    host.run(f"mkfs.ext4 -q -L spare {disk} && mount {disk} /mnt")
     written = host.run("dd if=/dev/urandom of=/mnt/data bs=1M count=64 2>/dev/null && sha256sum < /mnt/data", 240)
     host.run("cp -r /usr/lib/xen-4.17 /mnt/tree && umount /mnt", 120)
-    host.run("e2fsck -f -n /dev/sdb", 120)
-    read = host.run("mount -o ro /dev/sdb /mnt && sha256sum < /mnt/data && diff -r /usr/lib/xen-4.17 /mnt/tree", 240)
+    host.run(f"e2fsck -f -n {disk}", 120)
+    read = host.run(f"mount -o ro {disk} /mnt && sha256sum < /mnt/data && diff -r /usr/lib/xen-4.17 /mnt/tree", 240)
     host.run("umount /mnt")
     expect(read == written, f"written {written.strip()}, read back {read.strip()}")
 
@@ -79,14 +89,15 @@ def clock_keeps_time(host):
 
 @suite.check
 def reboot_starts_the_machine_again(host):
-    host.run("mount /dev/sdb /mnt && date > /mnt/before-reboot && umount /mnt")
+    host.run(f"mount {spare_disk(host)} /mnt && date > /mnt/before-reboot && umount /mnt")
     try:
         host.session.run("(sleep 0.3; reboot) >/dev/null 2>&1 </dev/null &", 10)
     except Timeout:
         pass
     host.session.boot()
-    host.run("mount -o ro /dev/sdb /mnt && cat /mnt/before-reboot && umount /mnt")
-    host.run("e2fsck -f -n /dev/sdb", 120)
+    disk = spare_disk(host)
+    host.run(f"mount -o ro {disk} /mnt && cat /mnt/before-reboot && umount /mnt")
+    host.run(f"e2fsck -f -n {disk}", 120)
 
 
 @suite.check
