@@ -125,15 +125,19 @@ bool steal(Pool& pool, CpuId thief, int64_t above) {
             if (!cpus.test(victim)) continue;
             RunQueue& queue = queue_of(victim);
             if (queue.waiting_count.load() == 0) continue;
-            Unit* unit = nullptr;
+            Vcpu* taken = nullptr;
             {
                 QueueLock lock(queue);
                 // It may have gone to another pool just now, and then so have those who wait.
-                if (queue.pool == &pool) unit = pool.policy->surrender(queue, thief, above, wished);
-                if (unit) assign_cpu(unit->vcpu, thief);
+                if (queue.pool != &pool) continue;
+                if (Unit* unit = pool.policy->surrender(queue, thief, above, wished)) {
+                    taken = &unit->vcpu;
+                    assign_cpu(*taken, thief);
+                }
             }
-            if (!unit) continue;
-            place(unit->vcpu);
+            if (!taken) continue;
+            // By the vCPU: outside the lock its unit may be exchanged and freed (pool_move.cpp).
+            place(*taken);
             return true;
         }
     }

@@ -8,7 +8,9 @@
 namespace hv::pv {
 
 /// The L1 entry that maps `linear` in the tables loaded for `vcpu` (of kernel or user mode), in
-/// the direct map; nullptr if a table on the way is missing.
+/// the direct map; nullptr if a table on the way is missing. Also without the paging lock: a table
+/// that another vCPU takes away meanwhile cannot be written by the guest before this CPU has been
+/// flushed, and it is not while it walks here; the entry found may be an old one then.
 paging::Entry* find_leaf(const Vcpu& vcpu, uint64_t linear);
 
 /// An emulated write to the L1 entry at `linear` (the entry's own address): writes `new_pte` if
