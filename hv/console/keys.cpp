@@ -1,52 +1,97 @@
+// Debug keys: what the hypervisor can report of itself, one line a thing.
 #include "hv/console/keys.hpp"
 
 #include "arch/cpu.hpp"
+#include "arch/irq.hpp"
 #include "arch/time.hpp"
+#include "arch/topology.hpp"
 #include "hv/console/log.hpp"
 #include "hv/console/ring.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/event/event.hpp"
 #include "hv/grant/grant.hpp"
+#include "hv/hypercall/counters.hpp"
 #include "hv/memory/allocator.hpp"
+#include "hv/sched/idle.hpp"
 #include "hv/sched/sched.hpp"
 
 namespace hv::console {
 namespace {
 
-void piece(void*, std::string_view text) {
-    write(text);
+const char* state_name(int state) {
+    switch (state) {
+        case RUNSTATE_running:
+            return "runs";
+        case RUNSTATE_runnable:
+            return "could run";
+        case RUNSTATE_blocked:
+            return "blocked";
+        default:
+            return "offline";
+    }
 }
 
-template <class... Args>
-void say(std::string_view format, const Args&... args) {
-    write("(XEN) ");
-    base::format_to(piece, nullptr, format, args...);
-    write("\n");
+void describe_vcpu(Vcpu& v) {
+    const vcpu_runstate_info state = sched::runstate_of(v);
+    const vcpu_info* info = v.info.load();
+    report("  v{}: CPU {} {}, ran {} ms{}{}{}, pauses {}", v.id, v.cpu.load(),
+           state_name(state.state), state.time[RUNSTATE_running] / kMillisecond,
+           v.pause_flags.load() & pause::kDown ? ", down" : "", v.poll_port.load() ? ", polls" : "",
+           v.initialised ? "" : ", without registers", v.pause_count.load());
+    if (info)
+        report("      upcall pending {} masked {}, selector {:x}", info->evtchn_upcall_pending,
+               info->evtchn_upcall_mask, info->evtchn_pending_sel);
 }
 
+const char* life(const Domain& d) {
+    if (d.dying.load() != Dying::kAlive) return "dying";
+    if (d.is_shut_down) return "shut down";
+    if (d.controller_pauses.load()) return "paused";
+    return "alive";
+}
+
+void describe(Domain& d) {
+    const DomainPages pages = *d.pages.lock();
+    report("d{}{}: {}, {} vCPUs, {} pages of at most {}, {} claimed, pauses {}, references {}",
+           d.id, d.privileged ? " (control domain)" : "", life(d), d.max_vcpus, pages.total,
+           pages.max, pages.claimed, d.pause_count.load(), d.references.load());
+    if (d.is_shut_down) report("  reason of its shutdown: {}", d.shutdown_code);
+}
+
+/// Also asks each guest to report of itself: Linux prints its event channels on VIRQ_DEBUG.
 void domains() {
     Domain::for_each([](Domain& d) {
-        const DomainPages pages = *d.pages.lock();
-        say("domain {}: {} vCPUs, {} pages of at most {}, pauses {}, dying {}, shut down {} (code "
-            "{})",
-            d.id, d.max_vcpus, pages.total, pages.max, d.pause_count.load(),
-            static_cast<unsigned>(d.dying.load()), d.is_shut_down ? 1 : 0, d.shutdown_code);
+        describe(d);
         for (uint32_t n = 0; n < d.max_vcpus; ++n) {
-            const Vcpu* v = d.vcpu(n);
+            Vcpu* v = d.vcpu(n);
             if (!v) continue;
-            const vcpu_info* info = v->info.load();  // null until it has one
-            say("  v{}: CPU {} {} flags {:x} pauses {} upcall pending {} masked {}", n,
-                v->cpu.load(), v->is_running.load() ? "running" : "off", v->pause_flags.load(),
-                v->pause_count.load(), info ? info->evtchn_upcall_pending : 0,
-                info ? info->evtchn_upcall_mask : 1);
+            describe_vcpu(*v);
+            if (v->info.load() && d.events) event::send_virq(*v, VIRQ_DEBUG);
         }
         return true;
     });
 }
 
 void memory_report() {
-    say("memory: {} pages, {} free, {} claimed", memory::total_pages(), memory::free_pages(),
-        memory::outstanding_claims());
+    report("memory: {} pages, {} free, {} claimed", memory::total_pages(), memory::free_pages(),
+           memory::outstanding_claims());
+    Domain::for_each([](Domain& d) {
+        const DomainPages pages = *d.pages.lock();
+        report("  d{}: {} pages of at most {}, {} claimed", d.id, pages.total, pages.max,
+               pages.claimed);
+        return true;
+    });
+}
+
+void cpus() {
+    const auto up = arch::now();
+    arch::online_cpus().for_each([&](size_t n) {
+        const auto cpu = static_cast<CpuId>(n);
+        const arch::CpuPlace place = arch::place_of(cpu);
+        const sched::Sleeps slept = sched::sleeps_of(cpu);
+        report("CPU {}: package {} core {}, slept {} ms of {} in {} times", cpu, place.package,
+               place.core, slept.time / kMillisecond, up / kMillisecond, slept.count);
+    });
 }
 
 void events() {
@@ -64,11 +109,14 @@ void grants() {
 }
 
 void clock() {
-    say("system time {} ns, TSC {} kHz", arch::now(), arch::tsc_khz());
+    report("system time {} ns, TSC {} kHz", arch::now(), arch::tsc_khz());
 }
 
-void reboot() {
-    arch::machine_restart();
+/// Counted in the debug build only.
+void hypercall_counts() {
+    if (!counters::kOn) return report("counters: only in the debug build");
+    for (unsigned n = 0; n < counters::kHypercallNumbers; ++n)
+        if (const uint64_t calls = counters::calls(n)) report("hypercall {}: {} times", n, calls);
 }
 
 void help();
@@ -80,25 +128,33 @@ struct Key {
 };
 constexpr Key kKeys[] = {
     {'h', help, "this list"},
-    {'q', domains, "domains and their vCPUs"},
+    {'q', domains, "domains and their vCPUs; asks guests to report of themselves"},
     {'r', sched::report, "run queues"},
     {'e', events, "event channels"},
     {'g', grants, "grant tables"},
     {'m', memory_report, "memory"},
+    {'i', arch::dump_interrupts, "interrupt lines"},
+    {'c', cpus, "CPUs and how they slept"},
     {'s', clock, "clock"},
-    {'R', reboot, "restart the machine at once"},
+    {'p', hypercall_counts, "how often each hypercall was made"},
+    {'P', counters::reset, "begins to count anew"},
+    {'R', arch::machine_restart, "restart the machine at once"},
 };
 
 void help() {
-    for (const Key& k : kKeys) say("key '{}': {}", std::string_view(&k.key, 1), k.text);
+    for (const Key& k : kKeys) report("key '{}': {}", std::string_view(&k.key, 1), k.text);
 }
 
 }  // namespace
 
 void handle_key(char key) {
-    for (const Key& k : kKeys)
-        if (k.key == key) return k.report();
-    say("no key '{}'; 'h' lists them", std::string_view(&key, 1));
+    const std::string_view name(&key, 1);
+    for (const Key& k : kKeys) {
+        if (k.key != key) continue;
+        report("key '{}' at {} ms", name, arch::now() / kMillisecond);
+        return k.report();
+    }
+    report("no key '{}'; 'h' lists them", name);
 }
 
 }  // namespace hv::console

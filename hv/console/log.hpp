@@ -22,6 +22,13 @@ void log(LogLevel level, std::string_view format, const Args&... args) {
     log_args(level, false, format, list, sizeof...(Args));
 }
 
+/// A line that somebody asked for (a debug key): printed whatever `loglvl=` says.
+template <class... Args>
+void report(std::string_view format, const Args&... args) {
+    const base::FormatArg list[sizeof...(Args) + 1] = {base::format_arg(args)..., {}};
+    log_args(LogLevel::kInfo, false, format, list, sizeof...(Args));
+}
+
 /// A line that a guest caused: prefixed with "dXvY ", limited in rate, so no guest fills the log.
 template <class... Args>
 void guest_log(LogLevel level, std::string_view format, const Args&... args) {

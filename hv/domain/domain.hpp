@@ -139,7 +139,8 @@ struct Domain : ListNode<Domain> {
     uint32_t tsc_mode = 0;
     uint32_t tsc_incarnation = 0;
     CpuMask node_affinity = CpuMask::all();
-    bool suspend_event_bound = false;
+    std::atomic<uint32_t> suspend_port{0};  ///< XEN_DOMCTL_subscribe: signalled when it suspends
+    std::atomic<bool> debugger_attached{false};  ///< its kernel's breakpoints stop it
 
     arch::DomainState arch;
 };

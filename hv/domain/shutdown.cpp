@@ -7,6 +7,7 @@
 #include "boot/options.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
+#include "hv/event/bind.hpp"
 #include "hv/event/event.hpp"
 #include "hv/sched/sched.hpp"
 
@@ -57,6 +58,9 @@ void Domain::shutdown(uint8_t reason) {
         is_shut_down = true;
     }
     event::send_host_virq(VIRQ_DOM_EXC);
+    // Its saver may have asked to be told more directly than by the VIRQ that all share.
+    if (const uint32_t port = suspend_port.load(); port && reason == SHUTDOWN_suspend)
+        (void)event::send(*this, Port{port});  // it may be gone by now
 }
 
 void Domain::resume() {

@@ -64,6 +64,10 @@ struct Vcpu {
     Timer singleshot_timer;  ///< VCPUOP_set_singleshot_timer, set_timer_op
     Timer poll_timer;        ///< SCHEDOP_poll's time-out
 
+    // --- a debugger in Domain 0 (gdbsx) ---
+    uint32_t controller_pauses = 0;           ///< of this vCPU alone; under the domctl lock
+    std::atomic<uint32_t> debugger_event{0};  ///< vector of the breakpoint that was met
+
     // --- hypercalls ---
     Continuation continuation;
     bool in_multicall = false;

@@ -43,7 +43,7 @@ uint32_t detail(const Channel& channel, ChannelState state) {
 void dump(Domain& domain) {
     if (!domain.events) return;
     EventChannels& channels = *domain.events;
-    log(LogLevel::kInfo, "event channels of d{}: port, pending, masked, vcpu, bound to", domain.id);
+    report("event channels of d{}: port, pending, masked, vcpu, bound to", domain.id);
     LockGuard guard(channels.lock);
     for (uint32_t port = 1; port < channels.port_count.load(); ++port) {
         Channel& channel = *channels.find(Port{port});
@@ -52,11 +52,11 @@ void dump(Domain& domain) {
         const char* pending = abi::is_pending(channels, port) ? "p" : "-";
         const char* masked = abi::is_masked(channels, port) ? "m" : "-";
         if (Channel* peer = channel.peer.load())
-            log(LogLevel::kInfo, " {:4} [{}{}] v{} to d{} port {}", port, pending, masked,
-                channel.vcpu.load(), peer->domain->id, peer->port);
+            report(" {:4} [{}{}] v{} to d{} port {}", port, pending, masked, channel.vcpu.load(),
+                   peer->domain->id, peer->port);
         else
-            log(LogLevel::kInfo, " {:4} [{}{}] v{} {}{}", port, pending, masked,
-                channel.vcpu.load(), name(state), detail(channel, state));
+            report(" {:4} [{}{}] v{} {}{}", port, pending, masked, channel.vcpu.load(), name(state),
+                   detail(channel, state));
     }
 }
 

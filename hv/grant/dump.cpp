@@ -14,18 +14,18 @@ void dump(Domain& domain) {
     if (!domain.grants) return;
     GrantTable& table = *domain.grants;
     LockGuard guard(table.lock);
-    log(LogLevel::kInfo, "grant table of d{}: version {}, {} of {} frames, {} handles of others",
-        domain.id, table.version, table.frame_count, table.limits.max_frames, table.mapped_handles);
+    report("grant table of d{}: version {}, {} of {} frames, {} handles of others", domain.id,
+           table.version, table.frame_count, table.limits.max_frames, table.mapped_handles);
     uint32_t lines = 0;
     for (uint32_t ref = 0; ref < table.entry_count(); ++ref) {
         const ActiveEntry& entry = table.active(ref);
         if (!entry.pinned()) continue;
         if (++lines > kMaxLines) {
-            log(LogLevel::kInfo, " …");
+            report(" …");
             return;
         }
-        log(LogLevel::kInfo, " ref {:4} to d{}: mfn {:x}, {} readers, {} writers", ref, entry.user,
-            entry.frame, entry.readers, entry.writers);
+        report(" ref {:4} to d{}: mfn {:x}, {} readers, {} writers", ref, entry.user, entry.frame,
+               entry.readers, entry.writers);
     }
 }
 

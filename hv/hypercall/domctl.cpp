@@ -61,6 +61,43 @@ constexpr Row kRows[] = {
     {XEN_DOMCTL_getnodeaffinity, kExists, kNone, domctl::getnodeaffinity},
     {XEN_DOMCTL_set_cpu_policy, kExists, kAlways, domctl::set_cpu_policy},
     {XEN_DOMCTL_get_cpu_policy, kExists, kOnSuccess, domctl::get_cpu_policy},
+    {XEN_DOMCTL_set_virq_handler, kExists, kNone, domctl::set_virq_handler},
+    {XEN_DOMCTL_subscribe, kExists, kNone, domctl::subscribe},
+    {XEN_DOMCTL_sendtrigger, kExists, kNone, domctl::sendtrigger},
+    {XEN_DOMCTL_getvcpuextstate, kExists, kOnSuccess, domctl::getvcpuextstate},
+    {XEN_DOMCTL_setvcpuextstate, kExists, kNone, domctl::setvcpuextstate},
+    {XEN_DOMCTL_get_vcpu_msrs, kExists, kAlways, domctl::get_vcpu_msrs},
+    {XEN_DOMCTL_set_vcpu_msrs, kExists, kAlways, domctl::set_vcpu_msrs},
+    {XEN_DOMCTL_get_ext_vcpucontext, kExists, kOnSuccess, domctl::get_ext_vcpucontext},
+    {XEN_DOMCTL_set_ext_vcpucontext, kExists, kNone, domctl::set_ext_vcpucontext},
+    {XEN_DOMCTL_irq_permission, kExists, kNone, domctl::irq_permission},
+    {XEN_DOMCTL_iomem_permission, kExists, kNone, domctl::iomem_permission},
+    {XEN_DOMCTL_memory_mapping, kExists, kNone, domctl::memory_mapping},
+    {XEN_DOMCTL_gdbsx_guestmemio, kExists, kAlways, domctl::gdbsx_guestmemio},
+    {XEN_DOMCTL_gdbsx_pausevcpu, kExists, kNone, domctl::gdbsx_pausevcpu},
+    {XEN_DOMCTL_gdbsx_unpausevcpu, kExists, kNone, domctl::gdbsx_unpausevcpu},
+    {XEN_DOMCTL_gdbsx_domstatus, kExists, kOnSuccess, domctl::gdbsx_domstatus},
+    {XEN_DOMCTL_vm_event_op, kOrNone, kOnSuccess, domctl::vm_event_op},
+    {XEN_DOMCTL_monitor_op, kExists, kOnSuccess, domctl::monitor_op},
+    {XEN_DOMCTL_gethvmcontext, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_sethvmcontext, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_gethvmcontext_partial, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_debug_op, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_ioport_mapping, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_bind_pt_irq, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_unbind_pt_irq, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_soft_reset, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_vmtrace_op, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_set_broken_page_p2m, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_get_paging_mempool_size, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_set_paging_mempool_size, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_set_access_required, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_assign_device, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_test_assign_device, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_deassign_device, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_get_device_group, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_psr_cmt_op, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_psr_alloc, kExists, kNone, domctl::refused},
 };
 
 const Row* find_row(uint32_t command) {
@@ -98,7 +135,10 @@ Outcome do_domctl(uint64_t address, uint64_t, uint64_t, uint64_t, uint64_t) {
     if (!op) return op.error();
     if (op->interface_version != XEN_DOMCTL_INTERFACE_VERSION) return Errno::kEACCES;
     const Row* row = find_row(op->cmd);
-    if (!row) return Errno::kENOSYS;
+    if (!row) {  // what there is not, is only told to those who could use it
+        TRY(policy::check(policy::Op::kControlDomain, *arch::current().domain));
+        return Errno::kENOSYS;
+    }
 
     const Outcome outcome = run(*row, *op);
     const bool answer = row->answer == kAlways || (row->answer == kOnSuccess && outcome.value >= 0);

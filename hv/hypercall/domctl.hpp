@@ -29,9 +29,10 @@ Outcome max_vcpus(Call& call);
 // domctl_settings.cpp
 Outcome max_mem(Call& call);
 Outcome setdomainhandle(Call& call);
-Outcome setdebugging(Call& call);
 Outcome settimeoffset(Call& call);
 Outcome set_target(Call& call);
+Outcome set_virq_handler(Call& call);
+Outcome subscribe(Call& call);
 Outcome setnodeaffinity(Call& call);
 Outcome getnodeaffinity(Call& call);
 Outcome scheduler_op(Call& call);
@@ -49,7 +50,33 @@ Outcome getvcpucontext(Call& call);
 Outcome setvcpuaffinity(Call& call);
 Outcome getvcpuaffinity(Call& call);
 
+// domctl_state.cpp
+Outcome getvcpuextstate(Call& call);
+Outcome setvcpuextstate(Call& call);
+Outcome get_vcpu_msrs(Call& call);
+Outcome set_vcpu_msrs(Call& call);
+Outcome get_ext_vcpucontext(Call& call);
+Outcome set_ext_vcpucontext(Call& call);
+
+// domctl_debug.cpp
+Outcome setdebugging(Call& call);
+Outcome gdbsx_pausevcpu(Call& call);
+Outcome gdbsx_unpausevcpu(Call& call);
+Outcome gdbsx_domstatus(Call& call);
+Outcome gdbsx_guestmemio(Call& call);
+
+// domctl_devices.cpp
+Outcome irq_permission(Call& call);
+Outcome iomem_permission(Call& call);
+Outcome memory_mapping(Call& call);
+
+// domctl_refused.cpp
+Outcome refused(Call& call);
+Outcome vm_event_op(Call& call);
+Outcome monitor_op(Call& call);
+
 // domctl_x86.cpp
+Outcome sendtrigger(Call& call);
 Outcome set_address_size(Call& call);
 Outcome get_address_size(Call& call);
 Outcome settscinfo(Call& call);

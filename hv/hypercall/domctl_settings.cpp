@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "arch/time.hpp"
+#include "hv/event/event.hpp"
 #include "hv/hypercall/control_bitmap.hpp"
 #include "hv/hypercall/domctl.hpp"
 #include "hv/sched/sched.hpp"
@@ -22,12 +23,6 @@ Outcome setdomainhandle(Call& call) {
     return Outcome{};
 }
 
-Outcome setdebugging(Call& call) {
-    if (is_self(*call.domain)) return Errno::kEINVAL;
-    // Nothing here acts on it: a debugger that attaches could not do anything yet.
-    return call.op.u.setdebugging.enable ? Outcome{Errno::kENOSYS} : Outcome{};
-}
-
 Outcome settimeoffset(Call& call) {
     call.domain->time_offset_seconds = call.op.u.settimeoffset.time_offset_seconds;
     arch::update_domain_wallclock(*call.domain);
@@ -39,6 +34,16 @@ Outcome set_target(Call& call) {
     if (!target) return target.error();
     if (target->get() == call.domain) return Errno::kEINVAL;
     return Errno::kEOPNOTSUPP;  // only hardware virtualised guests have device models
+}
+
+Outcome set_virq_handler(Call& call) {
+    return event::set_host_virq_handler(call.op.u.set_virq_handler.virq, *call.domain);
+}
+
+Outcome subscribe(Call& call) {
+    // Looked at when it is used: the port may come and go until then.
+    call.domain->suspend_port.store(call.op.u.subscribe.port);
+    return Outcome{};
 }
 
 Outcome setnodeaffinity(Call& call) {

@@ -1,4 +1,5 @@
 // domctl: what only x86 domains have.
+#include "arch/domain.hpp"
 #include "arch/memory.hpp"
 #include "arch/time.hpp"
 #include "cpu/policy.hpp"
@@ -92,6 +93,22 @@ Outcome get_cpu_policy(Call& call) {
 
 Outcome hypercall_init(Call& call) {
     return fill_hypercall_page(*call.domain, call.op.u.hypercall_init.gmfn);
+}
+
+/// A PV guest has no ACPI buttons; what it has is an NMI.
+Outcome sendtrigger(Call& call) {
+    const auto& op = call.op.u.sendtrigger;
+    Vcpu* vcpu = call.domain->vcpu(op.vcpu);
+    if (!vcpu) return Errno::kESRCH;
+    switch (op.trigger) {
+        case XEN_DOMCTL_SENDTRIGGER_NMI:
+            arch::send_nmi(*vcpu);
+            return Outcome{};
+        case XEN_DOMCTL_SENDTRIGGER_POWER:
+        case XEN_DOMCTL_SENDTRIGGER_SLEEP:
+            return Errno::kEINVAL;
+    }
+    return Errno::kENOSYS;
 }
 
 Outcome ioport_permission(Call& call) {

@@ -24,6 +24,7 @@ XENOLITH_HYPERCALL(iret);
 XENOLITH_HYPERCALL(set_segment_base);
 XENOLITH_HYPERCALL(mmuext_op);
 XENOLITH_HYPERCALL(callback_op);
+XENOLITH_HYPERCALL(set_callbacks);
 
 // hv/hypercall: families that every kind of guest has.
 XENOLITH_HYPERCALL(multicall);
@@ -43,6 +44,9 @@ XENOLITH_HYPERCALL(domctl);
 XENOLITH_HYPERCALL(nmi_op);
 XENOLITH_HYPERCALL(mca);
 XENOLITH_HYPERCALL(kexec_op);
+XENOLITH_HYPERCALL(hypfs_op);
+XENOLITH_HYPERCALL(event_channel_op_compat);
+XENOLITH_HYPERCALL(physdev_op_compat);
 XENOLITH_HYPERCALL(sysctl);
 
 #undef XENOLITH_HYPERCALL

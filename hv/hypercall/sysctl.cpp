@@ -46,6 +46,16 @@ constexpr Row kRows[] = {
      sysctl::get_cpu_levelling_caps},
     {XEN_SYSCTL_get_cpu_featureset, Op::kControlHost, kAlways, sysctl::get_cpu_featureset},
     {XEN_SYSCTL_get_cpu_policy, Op::kControlHost, kOnSuccess, sysctl::get_cpu_policy},
+    {XEN_SYSCTL_pcitopoinfo, Op::kControlHost, kOnSuccess, sysctl::pcitopoinfo},
+    {XEN_SYSCTL_get_pmstat, Op::kControlHost, kOnSuccess, sysctl::get_pmstat},
+    {XEN_SYSCTL_pm_op, Op::kControlHost, kOnSuccess, sysctl::pm_op},
+    {XEN_SYSCTL_cpu_hotplug, Op::kControlHost, kOnSuccess, sysctl::cpu_hotplug},
+    {XEN_SYSCTL_page_offline_op, Op::kControlHost, kOnSuccess, sysctl::page_offline_op},
+    {XEN_SYSCTL_livepatch_op, Op::kControlHost, kOnSuccess, sysctl::livepatch_op},
+    {XEN_SYSCTL_psr_cmt_op, Op::kControlHost, kOnSuccess, sysctl::no_cache_monitoring},
+    {XEN_SYSCTL_psr_alloc, Op::kControlHost, kOnSuccess, sysctl::no_cache_monitoring},
+    {XEN_SYSCTL_perfc_op, Op::kControlHost, kOnSuccess, sysctl::perfc_op},
+    {XEN_SYSCTL_coverage_op, Op::kControlHost, kOnSuccess, sysctl::no_coverage},
 };
 
 const Row* find_row(uint32_t command) {

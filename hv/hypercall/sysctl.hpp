@@ -23,6 +23,21 @@ Outcome get_cpu_levelling_caps(xen_sysctl& op);
 Outcome get_cpu_featureset(xen_sysctl& op);
 Outcome get_cpu_policy(xen_sysctl& op);
 
+// sysctl_machine.cpp
+Outcome pcitopoinfo(xen_sysctl& op);
+Outcome cpu_hotplug(xen_sysctl& op);
+Outcome page_offline_op(xen_sysctl& op);
+Outcome livepatch_op(xen_sysctl& op);
+Outcome no_cache_monitoring(xen_sysctl& op);
+Outcome no_coverage(xen_sysctl& op);
+
+// sysctl_counters.cpp
+Outcome perfc_op(xen_sysctl& op);
+
+// sysctl_power.cpp
+Outcome get_pmstat(xen_sysctl& op);
+Outcome pm_op(xen_sysctl& op);
+
 // sysctl_domains.cpp
 Outcome getdomaininfolist(xen_sysctl& op);
 Outcome sched_id(xen_sysctl& op);

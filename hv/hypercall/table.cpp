@@ -1,9 +1,12 @@
 // Hypercall numbers to handlers (xen.h, "HYPERCALLS"), the dispatcher, and multicall.
 #include "hv/hypercall/table.hpp"
 
+#include <utility>
+
 #include "arch/cpu.hpp"
 #include "base/nospec.hpp"
 #include "hv/domain/domain.hpp"
+#include "hv/hypercall/counters.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/handlers.hpp"
 #include "hv/sched/softirq.hpp"
@@ -53,13 +56,37 @@ struct HypercallTable {
         handler[__HYPERVISOR_domctl] = do_domctl;
         handler[__HYPERVISOR_nmi_op] = do_nmi_op;
         handler[__HYPERVISOR_kexec_op] = do_kexec_op;
+        handler[__HYPERVISOR_hypfs_op] = do_hypfs_op;
+        handler[__HYPERVISOR_set_callbacks] = do_set_callbacks;
+        handler[__HYPERVISOR_event_channel_op_compat] = do_event_channel_op_compat;
+        handler[__HYPERVISOR_physdev_op_compat] = do_physdev_op_compat;
         handler[__HYPERVISOR_arch_0] = do_mca;
     }
 };
 
+namespace {
+
+constexpr HypercallTable kPlain;
+
+/// The same with a note of each call (counters.hpp), for the debug build.
+template <unsigned Number>
+Outcome noted(uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5) {
+    counters::note_hypercall(arch::current(), Number, a1);
+    return kPlain.handler[Number](a1, a2, a3, a4, a5);
+}
+template <size_t... Number>
+constexpr HypercallTable with_notes(std::index_sequence<Number...>) {
+    HypercallTable table;
+    if constexpr (counters::kOn) ((table.handler[Number] = noted<Number>), ...);
+    return table;
+}
+
+}  // namespace
+
 // The entry code calls by it, too.
 extern "C" constinit const HypercallTable hypercall_table;
-constinit const HypercallTable hypercall_table;
+constinit const HypercallTable hypercall_table =
+    with_notes(std::make_index_sequence<kHypercalls>{});
 
 HypercallHandler find_hypercall(uint64_t number) {
     if (number >= kHypercalls) [[unlikely]]

@@ -69,13 +69,28 @@ void domain_unpause(Domain& domain) {
     });
 }
 
-Result<> domain_pause_by_controller(Domain& domain) {
+namespace {
+
+Result<> count_controller_pause(Domain& domain) {
     constexpr uint32_t kMost = 255;  // as Xen
     uint32_t count = domain.controller_pauses.load();
     do {
         if (count >= kMost) return Errno::kE2BIG;
     } while (!domain.controller_pauses.compare_exchange_weak(count, count + 1));
+    return {};
+}
+
+}  // namespace
+
+Result<> domain_pause_by_controller(Domain& domain) {
+    TRY(count_controller_pause(domain));
     domain_pause(domain);
+    return {};
+}
+
+Result<> domain_pause_by_controller_nosync(Domain& domain) {
+    TRY(count_controller_pause(domain));
+    domain_pause_nosync(domain);
     return {};
 }
 

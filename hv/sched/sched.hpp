@@ -61,6 +61,8 @@ void domain_unpause(Domain& domain);
 /// The control domain's own pause (XEN_DOMCTL_pausedomain), counted by itself. kEINVAL: unbalanced;
 /// kE2BIG: paused 255 times.
 Result<> domain_pause_by_controller(Domain& domain);
+/// The same for a domain's own vCPU, on behalf of a debugger: nobody is waited for.
+Result<> domain_pause_by_controller_nosync(Domain& domain);
 Result<> domain_unpause_by_controller(Domain& domain);
 
 /// Hard affinity is a rule, soft a wish. kEINVAL: no usable CPU in `hard`; kEBUSY: overridden.

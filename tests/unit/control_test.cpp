@@ -107,7 +107,14 @@ Vcpu& idle_vcpu(CpuId) {
 }
 }  // namespace sched
 
+namespace event {
+Result<> set_host_virq_handler(uint32_t, Domain&) {
+    return {};
+}
+}  // namespace event
+
 namespace arch {
+void send_nmi(Vcpu&) {}
 Result<> copy_from_guest(void* to, uint64_t linear, size_t bytes) {
     if (linear < kPageSize) return bytes ? Result<>{Errno::kEFAULT} : Result<>{};
     memcpy(to, reinterpret_cast<void*>(linear), bytes);

@@ -7,6 +7,7 @@
 #include <xen/xen.h>
 
 #include "base/lock.hpp"
+#include "base/range_set.hpp"
 #include "base/result.hpp"
 #include "hv/limits.hpp"
 #include "hv/lock_rank.hpp"
@@ -38,6 +39,9 @@ struct DomainState {
     /// Which I/O ports it may use without being Domain 0 (XEN_DOMCTL_ioport_permission); nullptr:
     /// none.
     Bitmap<65536>* ioports = nullptr;
+    /// Device frames by XEN_DOMCTL_iomem_permission: what Domain 0 has lost, what another domain
+    /// has got. nullptr: none. Under the paging lock.
+    base::RangeSet<32>* device_frames = nullptr;
 };
 
 /// Called by Domain::create / add_vcpu; undone by the destroy functions, also after half a success.
@@ -61,6 +65,12 @@ void send_nmi(Vcpu& vcpu);
 /// that its drivers look at, and the hypervisor writes.
 enum class DeviceAccess : uint8_t { kNone, kReadOnly, kFull };
 DeviceAccess device_access(const Domain& domain, Mfn mfn);
+/// Whether a domain may give all of these, device memory that is its own to use, to another one.
+bool may_give_device_frames(const Domain& domain, Mfn first, Mfn last);
+/// Lets a domain have them from now on, or no longer; kENOMEM: too many separate ranges.
+Result<> permit_device_frames(Domain& domain, Mfn first, Mfn last, bool allow);
+/// One above the highest frame number that a page-table entry can hold here.
+uint64_t machine_frame_limit();
 bool may_use_ports(const Domain& domain, uint16_t first, unsigned count);
 
 }  // namespace arch

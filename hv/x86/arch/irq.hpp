@@ -27,6 +27,10 @@ void pirq_set_vcpu(Domain& domain, Pirq pirq, Vcpu& vcpu);
 /// The guest has unmasked the port of `pirq` (EVTCHNOP_unmask).
 void pirq_unmasked(Domain& domain, Pirq pirq);
 
+/// Whether `domain` could have a pirq of that number; and whether it has it.
+bool pirq_in_range(const Domain& domain, Pirq pirq);
+bool pirq_is_mapped(const Domain& domain, Pirq pirq);
+
 /// For debug key 'i': every line that somebody serves.
 void dump_interrupts();
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "base/result.hpp"
 #include "hv/limits.hpp"
 
 namespace hv::arch {
@@ -13,5 +14,9 @@ struct CpuPlace {
 };
 /// `cpu` is online.
 CpuPlace place_of(CpuId cpu);
+
+/// The node a PCI function is near to: XEN_INVALID_NODE_ID if firmware did not say. kENODEV: Domain
+/// 0 has told of no such function.
+Result<uint32_t> node_of_pci(uint16_t segment, uint8_t bus, uint8_t devfn);
 
 }  // namespace hv::arch

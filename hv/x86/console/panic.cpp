@@ -2,12 +2,17 @@
 #include <atomic>
 
 #include "arch/cpu.hpp"
+#include "arch/memory.hpp"
 #include "hv/console/console.hpp"
 #include "hv/console/log.hpp"
 #include "hv/console/ring.hpp"
 #include "hv/domain/domain.hpp"
+#include "hv/hypercall/counters.hpp"
+#include "hv/memory/allocator.hpp"
 #include "hv/x86/boot/options.hpp"
 #include "hv/x86/cpu/cpu_info.hpp"
+#include "hv/x86/cpu/msr.hpp"
+#include "hv/x86/paging/entry.hpp"
 
 extern "C" {
 extern const unsigned char build_id_start[], build_id_end[];
@@ -61,6 +66,32 @@ void print_guest() {
           v->domain->id, v->id, r.rip, r.rsp, r.cs, r.rflags, r.rax, r.rdi, r.rsi);
 }
 
+/// In the debug build: what the vCPU that runs here asked for last, the newest first.
+void print_calls() {
+    const Vcpu* v = cpu::cpu_info().current;
+    if (!v || arch::is_idle(*v)) return;
+    counters::Call call;
+    for (unsigned back = 0; back < 8 && counters::last_call(*v, back, call); ++back)
+        print("(XEN) {} hypercall {} ({:x}, …)\n", back ? "before it" : "last", call.number,
+              call.first_argument);
+}
+
+/// From the page tables in use to where the last page fault was, as far as they go.
+void print_walk() {
+    const uint64_t address = cpu::read_cr2();
+    uint64_t entry = cpu::read_cr3();
+    print("(XEN) last fault at {:x}, by table {:x}:", address, entry & paging::Entry::kAddress);
+    for (unsigned level = 4; level >= 1; --level) {
+        const Mfn table = paging::Entry(entry).mfn();
+        if (table >= memory::max_page()) break;
+        entry = arch::mfn_to_virt<uint64_t>(table)[paging::index_of(address, level)];
+        print(" L{} {:x}", level, entry);
+        const paging::Entry read(entry);
+        if (!read.present() || (level > 1 && read.large())) break;
+    }
+    print("\n");
+}
+
 }  // namespace
 
 void panic_args(std::string_view format, const base::FormatArg* args, size_t count) {
@@ -74,6 +105,8 @@ void panic_args(std::string_view format, const base::FormatArg* args, size_t cou
     base::format_args(print_piece, nullptr, format, args, count);
     print("\n");
     print_guest();
+    print_walk();
+    if constexpr (counters::kOn) print_calls();
     print_backtrace();
     print_build_id();
     print("(XEN) ****************************************\n");

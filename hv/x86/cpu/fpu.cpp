@@ -103,6 +103,14 @@ void reset(Vcpu& vcpu) {
     set_initial(vcpu.arch.xsave_area);
 }
 
+void reset_area(Vcpu& vcpu) {
+    set_initial(vcpu.arch.xsave_area);
+}
+
+bool mxcsr_is_valid(uint32_t mxcsr) {
+    return !(mxcsr & ~mxcsr_mask);
+}
+
 void save(Vcpu& vcpu) {
     native::clts();  // the guest's TS would fault here, and this is not the guest's access
     auto* area = static_cast<char*>(vcpu.arch.xsave_area);
@@ -159,7 +167,7 @@ Result<> set_xcr0(Vcpu& vcpu, uint64_t value) {
 
 Result<> set_legacy(Vcpu& vcpu, const void* fxsave_image) {
     const auto& image = *static_cast<const LegacyArea*>(fxsave_image);
-    if (image.mxcsr & ~mxcsr_mask) return Errno::kEINVAL;
+    if (!mxcsr_is_valid(image.mxcsr)) return Errno::kEINVAL;
     set_initial(vcpu.arch.xsave_area);
     memcpy(vcpu.arch.xsave_area, fxsave_image, kLegacyBytes);
     if (use_xsave) {

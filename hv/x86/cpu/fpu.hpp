@@ -35,6 +35,10 @@ Result<> set_xcr0(Vcpu& vcpu, uint64_t value);
 /// Setting makes everything beyond x87 and SSE its initial state; reserved MXCSR bits are kEINVAL.
 Result<> set_legacy(Vcpu& vcpu, const void* fxsave_image);
 void get_legacy(const Vcpu& vcpu, void* fxsave_image);
+/// Whether the processor takes this MXCSR (reserved bits are #GP when it is loaded).
+bool mxcsr_is_valid(uint32_t mxcsr);
+/// The save area in its initial state; XCR0 stays.
+void reset_area(Vcpu& vcpu);
 /// Everything as at power-on (VCPUOP_initialise without VGCF_I387_VALID).
 void reset(Vcpu& vcpu);
 

@@ -8,13 +8,23 @@
 namespace hv::arch {
 namespace {
 
-/// One above the highest frame that a page-table entry can name on this machine: in an entry with
-/// more, a reserved bit is set, and the guest's next access would fault in a way it cannot see.
-uint64_t frame_limit() {
-    constexpr uint32_t kAddressSizes = 0x80000008;
-    static uint64_t limit;
-    if (!limit) limit = uint64_t{1} << ((native::cpuid(kAddressSizes).a & 0xff) - kPageShift);
-    return limit;
+/// Interrupt controllers: whoever writes them can take the machine's interrupts away from us.
+bool has_interrupt_controller(Mfn first, Mfn last) {
+    const acpi::Info& info = acpi::info();
+    const auto inside = [&](uint64_t address) {
+        return first <= mfn_of(address) && mfn_of(address) <= last;
+    };
+    if (inside(info.lapic_address)) return true;
+    for (const acpi::IoApicEntry& ioapic : info.ioapics)
+        if (inside(ioapic.address)) return true;
+    return false;
+}
+
+/// By what XEN_DOMCTL_iomem_permission has given or taken.
+bool is_permitted(const Domain& domain, Mfn first, Mfn last) {
+    const auto* listed = domain.arch.device_frames;
+    if (domain.is_hardware) return !listed || !listed->overlaps(first.raw(), last.raw());
+    return listed && listed->contains(first.raw(), last.raw());
 }
 
 /// Pages that the hypervisor writes and Domain 0 may look at: I/O APICs, the HPET, and the tables
@@ -30,9 +40,37 @@ bool is_ours_to_write(Mfn mfn) {
 }  // namespace
 
 DeviceAccess device_access(const Domain& domain, Mfn mfn) {
-    if (!domain.is_hardware || mfn.raw() >= frame_limit()) return DeviceAccess::kNone;
+    if (mfn.raw() >= machine_frame_limit() || !is_permitted(domain, mfn, mfn))
+        return DeviceAccess::kNone;
     if (mfn == mfn_of(acpi::info().lapic_address)) return DeviceAccess::kNone;
-    return is_ours_to_write(mfn) ? DeviceAccess::kReadOnly : DeviceAccess::kFull;
+    if (!is_ours_to_write(mfn)) return DeviceAccess::kFull;
+    return domain.is_hardware ? DeviceAccess::kReadOnly : DeviceAccess::kNone;
+}
+
+bool may_give_device_frames(const Domain& domain, Mfn first, Mfn last) {
+    return last.raw() < machine_frame_limit() && !has_interrupt_controller(first, last) &&
+           is_permitted(domain, first, last);
+}
+
+Result<> permit_device_frames(Domain& domain, Mfn first, Mfn last, bool allow) {
+    LockGuard guard(domain.arch.paging_lock);
+    auto*& listed = domain.arch.device_frames;
+    const bool list = allow != domain.is_hardware;  // Domain 0's list is of what it may not
+    if (!listed) {
+        if (!list) return {};
+        listed = heap::create<base::RangeSet<32>>();
+        if (!listed) return Errno::kENOMEM;
+    }
+    return list ? listed->add(first.raw(), last.raw()) : listed->remove(first.raw(), last.raw());
+}
+
+/// In an entry with more, a reserved bit is set, and the guest's next access would fault in a way
+/// it cannot see.
+uint64_t machine_frame_limit() {
+    constexpr uint32_t kAddressSizes = 0x80000008;
+    static uint64_t limit;
+    if (!limit) limit = uint64_t{1} << ((native::cpuid(kAddressSizes).a & 0xff) - kPageShift);
+    return limit;
 }
 
 }  // namespace hv::arch

@@ -18,11 +18,11 @@ void dump_line(unsigned vector, Irq& line) {
                         : line.in_flight ? ", waits for the guest's EOI"
                                          : "";
     if (line.consumer == Irq::Consumer::kGuest)
-        log(LogLevel::kInfo, " vector {:02x}: {} {:x} {}, CPU {}, d{} pirq {}{}", vector, kind,
-            number, trigger, line.cpu, line.guest->id, line.pirq, state);
+        report(" vector {:02x}: {} {:x} {}, CPU {}, d{} pirq {}{}", vector, kind, number, trigger,
+               line.cpu, line.guest->id, line.pirq, state);
     else
-        log(LogLevel::kInfo, " vector {:02x}: {} {:x} {}, CPU {}, hypervisor{}", vector, kind,
-            number, trigger, line.cpu, state);
+        report(" vector {:02x}: {} {:x} {}, CPU {}, hypervisor{}", vector, kind, number, trigger,
+               line.cpu, state);
 }
 
 }  // namespace
@@ -31,7 +31,7 @@ void dump_line(unsigned vector, Irq& line) {
 namespace arch {
 
 void dump_interrupts() {
-    log(LogLevel::kInfo, "interrupt lines in use: pins by number, messages by PCI function");
+    report("interrupt lines in use: pins by number, messages by PCI function");
     for (unsigned v = irq::kVectorDeviceFirst; v <= irq::kVectorDeviceLast; ++v)
         if (irq::Irq* line = irq::line_of_vector(static_cast<uint8_t>(v))) irq::dump_line(v, *line);
 }

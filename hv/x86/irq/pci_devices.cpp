@@ -1,5 +1,6 @@
 #include "hv/x86/irq/pci_devices.hpp"
 
+#include "arch/topology.hpp"
 #include "base/list.hpp"
 #include "base/lock.hpp"
 #include "hv/lock_rank.hpp"
@@ -64,3 +65,13 @@ Result<> hold_msix(Bdf bdf, bool held) {
 }
 
 }  // namespace hv::irq
+
+namespace hv::arch {
+
+Result<uint32_t> node_of_pci(uint16_t segment, uint8_t bus, uint8_t devfn) {
+    constexpr uint32_t kNotTold = ~uint32_t{0};  // also XEN_INVALID_NODE_ID
+    const auto info = TRY(irq::find_pci_device(irq::make_bdf(segment, bus, devfn)));
+    return info.proximity == kNotTold ? kNotTold : 0;  // all memory is one node
+}
+
+}  // namespace hv::arch

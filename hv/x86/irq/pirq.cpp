@@ -225,4 +225,17 @@ void pirq_set_vcpu(Domain& domain, Pirq pirq, Vcpu& vcpu) {
 void pirq_unmasked(Domain&, Pirq) {}
 
 }  // namespace arch
+namespace arch {
+
+bool pirq_in_range(const Domain& domain, Pirq pirq) {
+    return pirq.raw() < irq::pirq_count(domain);
+}
+
+bool pirq_is_mapped(const Domain& domain, Pirq pirq) {
+    if (!pirq_in_range(domain, pirq)) return false;
+    const PirqEntry* entry = entry_of(*domain.arch.pirqs->entries.lock(), pirq.raw());
+    return entry && entry->line;
+}
+
+}  // namespace arch
 }  // namespace hv

@@ -80,6 +80,18 @@ Result<> unregister_callback(arch::PvVcpu& pv, const callback_unregister& c) {
 
 }  // namespace
 
+/// The form of before callback_op: all three at once, without flags.
+Outcome do_set_callbacks(uint64_t event, uint64_t failsafe, uint64_t syscall, uint64_t, uint64_t) {
+    for (const uint64_t address : {event, failsafe, syscall})
+        if (!paging::is_canonical(address)) return Errno::kEINVAL;
+    arch::PvVcpu& pv = arch::current().arch.pv;
+    pv.event_callback = event;
+    pv.failsafe_callback = failsafe;
+    pv.syscall_callback = syscall;
+    pv.failsafe_masks_events = pv.syscall_masks_events = false;
+    return Outcome(0);
+}
+
 Outcome do_callback_op(uint64_t command, uint64_t argument, uint64_t, uint64_t, uint64_t) {
     arch::PvVcpu& pv = arch::current().arch.pv;
     switch (command) {

@@ -34,6 +34,8 @@ void destroy_domain(Domain& domain) {
     cpu_policy::destroy_domain(domain);
     heap::destroy(domain.arch.ioports);
     domain.arch.ioports = nullptr;
+    heap::destroy(domain.arch.device_frames);
+    domain.arch.device_frames = nullptr;
 }
 
 Result<> init_vcpu(Vcpu& vcpu) {

@@ -10,7 +10,6 @@
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/handlers.hpp"
-#include "hv/policy/policy.hpp"
 #include "hv/sched/sched.hpp"
 #include "hv/sched/softirq.hpp"
 #include "hv/x86/paging/entry.hpp"
@@ -34,12 +33,6 @@ Outcome do_nmi_op(uint64_t command, uint64_t argument, uint64_t, uint64_t, uint6
         default:
             return Errno::kENOSYS;
     }
-}
-
-/// There is no crash kernel yet (row H16); who may not ask learns only that.
-Outcome do_kexec_op(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
-    const Result<> may = policy::check(policy::Op::kControlHost, *arch::current().domain);
-    return may.ok() ? Outcome(Errno::kENOSYS) : Outcome(may.error());
 }
 
 void arch::send_nmi(Vcpu& vcpu) {

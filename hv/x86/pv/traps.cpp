@@ -5,6 +5,8 @@
 #include "arch/guest_memory.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
+#include "hv/event/event.hpp"
+#include "hv/sched/sched.hpp"
 #include "hv/x86/cpu/bits.hpp"
 #include "hv/x86/cpu/cpu_info.hpp"
 #include "hv/x86/cpu/fpu.hpp"
@@ -173,11 +175,27 @@ void device_not_available() {
     inject(7);
 }
 
+/// A breakpoint of the guest's kernel stops the domain, if a debugger in Domain 0 is attached to
+/// it, and is told there (VIRQ_DEBUGGER, XEN_DOMCTL_gdbsx_domstatus); the guest sees nothing.
+bool debugger_takes(uint8_t vector) {
+    Vcpu& vcpu = arch::current();
+    if (!vcpu.domain->debugger_attached.load(std::memory_order_relaxed)) return false;
+    if (!vcpu.arch.pv.kernel_mode) return false;
+    if (!sched::domain_pause_by_controller_nosync(*vcpu.domain).ok()) return false;
+    vcpu.debugger_event.store(vector);
+    event::send_host_virq(VIRQ_DEBUGGER);
+    return true;
+}
+
 void debug_exception() {
     uint64_t dr6;
     asm volatile("mov %%dr6, %0" : "=r"(dr6));
     note_debug_status(arch::current(), dr6);
-    inject(1);
+    if (!debugger_takes(1)) inject(1);
+}
+
+void breakpoint() {
+    if (!debugger_takes(3)) inject(3);
 }
 
 }  // namespace
@@ -293,6 +311,8 @@ void guest_exception(Registers& regs) {
     switch (vector) {
         case 1:
             return debug_exception();
+        case 3:
+            return breakpoint();
         case 6:
             if (emulate_invalid_opcode(regs)) return;
             return inject(vector);

@@ -26,6 +26,8 @@ puppet_start:
     je in_port
     cmp $0x1004, %rax
     je spin
+    cmp $0x1005, %rax
+    je break
     mov 48(%rbx), %rdx
     mov 56(%rbx), %r10
     mov 64(%rbx), %r8
@@ -46,6 +48,9 @@ invalid:
 in_port:
     mov %edi, %edx
     inb %dx, %al
+    jmp 3b
+break:
+    int3
     jmp 3b
 spin:
     incq 72(%rbx)
