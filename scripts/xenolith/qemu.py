@@ -2,6 +2,7 @@
 
 import subprocess
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Machine:
     disks: list[Path] = field(default_factory=list)  # changes to these stay
     network: bool = True
     reboots: bool = False  # a reboot starts the machine again instead of ending it
+    one_thread: bool = False  # TCG runs all CPUs in turn in one thread of the host
     extra: list[str] = field(default_factory=list)
 
     def boot_line(self) -> str:
@@ -48,7 +50,7 @@ class Machine:
         if self.kernel:
             modules.append(f"{_escape(self.kernel)} {_escape(self.kernel_line())}")
             modules += [_escape(self.initrd)] if self.initrd else []
-        argv = [BINARY, "-nodefaults", "-display", "none", "-machine", "q35", *_accelerator(),
+        argv = [BINARY, "-nodefaults", "-display", "none", "-machine", "q35", *_accelerator(self.one_thread),
                 "-m", str(self.memory), "-smp", str(self.cpus), *([] if self.reboots else ["-no-reboot"]),
                 "-kernel", str(self.hypervisor), "-append", self.boot_line(),
                 *(["-initrd", ",".join(modules)] if modules else [])]
@@ -71,16 +73,26 @@ def _disk(name: str, file: Path, snapshot: str, port: int) -> list[str]:
             "-device", f"ide-hd,drive={name},bus=ide.{port}"]
 
 
-_chosen: list[str] = []
+def _accelerator(one_thread: bool) -> list[str]:
+    if _kvm_works():
+        return ["-accel", "kvm", "-cpu", "host"]
+    return ["-accel", "tcg" + (",thread=single" if one_thread else ""), "-cpu", TCG_CPU]
 
 
-def _accelerator() -> list[str]:
-    if not _chosen:
-        _chosen.extend(["-accel", "kvm", "-cpu", "host"] if _kvm_works() else ["-accel", "tcg", "-cpu", TCG_CPU])
-    return _chosen
+_probing = threading.Lock()
+_works: bool | None = None
 
 
 def _kvm_works() -> bool:
+    """Probed once, whichever thread asks first."""
+    global _works
+    with _probing:
+        if _works is None:
+            _works = _probe_kvm()
+        return _works
+
+
+def _probe_kvm() -> bool:
     """/dev/kvm may open and still hang every guest: the CPU must have it, and a guest must speak."""
     try:
         flags = Path("/proc/cpuinfo").read_text().split()

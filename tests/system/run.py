@@ -27,7 +27,7 @@ import sizes  # noqa: E402
 
 # Longest first, so that two at a time end together.
 FULL = [lifecycle.suite, memory.suite, networks.suite, disks.suite, devices.suite, shares.suite, sizes.small,
-        bad_input.suite]
+        bad_input.suite, quick.suite]
 LONG = [sizes.large]
 
 
