@@ -110,9 +110,10 @@ class Suite:
     """
 
     def __init__(self, name: str, **options):
-        self.name, self.options, self.checks = name, {"one_thread": True, **options}, []
+        self.name, self.checks = name, []
         self.kernel_args = options.pop("kernel_args", "")
         self.prepare = options.pop("prepare", None)  # gets a folder, gives more options
+        self.options = {"one_thread": True, **options}
 
     def check(self, function):
         """Decorator: the function's name is the check's."""
@@ -157,7 +158,7 @@ def _one_boot(suite: Suite, hypervisor: Hypervisor, report: Report, checks: list
     with tempfile.TemporaryDirectory(prefix="xenolith-test-") as scratch:
         more = suite.prepare(Path(scratch)) if suite.prepare else {}
         machine = hypervisor.machine(kernel_args=f"xenolith.control=ttyS1 {suite.kernel_args}",
-                                     **{**suite.options, **more})
+                                     **suite.options, **more)
         start = time.monotonic()
         with Session(machine, log) as session:
             try:
