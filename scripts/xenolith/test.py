@@ -1,4 +1,4 @@
-"""`./xenolith test`: lint, unit tests, tiny guests, instruction counts, and systems, in this order."""
+"""`./xenolith test`: lint, unit tests, fuzzers, tiny guests, instruction counts, and systems, in this order."""
 
 import collections
 import os
@@ -10,10 +10,11 @@ from . import build, lint, packages, paths, programs, run, ui
 from .errors import Failure
 
 DESCRIPTION = """Installs what is missing, builds, and runs the tests: lint, docs, unit (on this machine, with
-sanitizers), guest (tiny guests, on stock Xen and on Xenolith), bench (instruction counts beside those
+sanitizers), fuzz (with --long: a search for inputs that break something), guest (tiny guests, on stock Xen and on Xenolith), bench (instruction counts beside those
 kept in the tree), system (Debian's kernel and tools, on both). Each test is a line; the last line is 'N passed, N failed'."""
 EPILOG = "Exit status: 0 if nothing failed, 1 if a test failed or could not be run, 2 for a wrong option."
-PARTS = ["lint", "docs", "unit", "guest", "bench", "system"]
+PARTS = ["lint", "docs", "unit", "fuzz", "guest", "bench", "system"]
+FUZZ_SECONDS = 300  # for each fuzzer, with --long
 # Of the tiny guests, one for each way into the hypervisor; they share a boot.
 QUICK_GUESTS = "^(evtchn_interdomain_self|evtchn_upcall|fault_page_read|fault_divide|cpuid_policy|domain_list)$"
 
@@ -37,7 +38,7 @@ def main(options) -> int:
         print("FAIL  build", flush=True)
         print("0 passed, 1 failed", flush=True)
         return 1
-    steps = {"lint": lint.main, "docs": _docs, "unit": _unit, "guest": _guest, "bench": _bench, "system": _system}
+    steps = {"lint": lint.main, "docs": _docs, "unit": _unit, "fuzz": _fuzz, "guest": _guest, "bench": _bench, "system": _system}
     for part in options.part or PARTS:
         start = time.monotonic()
         ui.note(f"== {part}")
@@ -77,6 +78,20 @@ def _unit(_options, _image) -> dict[str, int]:
         print("".join(other), end="", flush=True)
         counts["failed"] += 0 if counts["failed"] else 1
     return counts
+
+
+def _fuzz(options, _image) -> dict[str, int]:
+    """The search by libFuzzer; what is kept from earlier ones runs with the unit tests, every time."""
+    if not options.long:
+        return {}
+    packages.need(packages.FUZZ)
+    try:
+        build.cmake("fuzz")
+    except Failure as e:
+        ui.error(e.line())
+        print("FAIL  fuzz build", flush=True)
+        return {"passed": 0, "failed": 1}
+    return programs.run_counting(paths.ROOT / "tests/fuzz/run.py", ["--seconds", str(FUZZ_SECONDS)])
 
 
 def _guest(options, image) -> dict[str, int]:

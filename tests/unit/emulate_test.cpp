@@ -461,6 +461,8 @@ TEST(Emulate, AStringThatFaultsInTheMiddleResumesThere) {
     regs.rcx = 10;
     regs.rax = 0x1122334455667788;
     regs.rdi = machine().arena_address() + kArenaBytes - 3 * 8;  // room for three
+    EXPECT_EQ(*run({0xf3, 0x48, 0xab}, regs, memory), Progress::kAgain);
+    EXPECT_EQ(regs.rcx, 7u);
     EXPECT_EQ(run({0xf3, 0x48, 0xab}, regs, memory).error(), Errno::kEFAULT);
     EXPECT_EQ(regs.rcx, 7u);
     EXPECT_EQ(regs.rdi, machine().arena_address() + kArenaBytes);

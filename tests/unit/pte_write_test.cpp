@@ -57,6 +57,18 @@ TEST_F(PteWrite, ByteWithinAnEntry) {
     EXPECT_EQ(get(kTable + 0x18), 0x0000000012345065u);
 }
 
+// Found by the fuzzer: the fault that the guest is told of must be that of the element in question.
+TEST_F(PteWrite, RepeatedStoreBeyondTheTable) {
+    regs.rdi = kTable + kPageSize - 16;
+    regs.rcx = 3;
+    EXPECT_TRUE(run({0xf3, 0x48, 0xab}));  // rep stosq
+    EXPECT_EQ(machine.table_writes.size(), 2u);
+    EXPECT_EQ(regs.rdi, kTable + kPageSize);
+    EXPECT_EQ(regs.rcx, 1u);
+    EXPECT_EQ(regs.rip, kCode);
+    EXPECT_FALSE(run({0xf3, 0x48, 0xab}));  // no table, no emulation
+}
+
 TEST_F(PteWrite, StoreOfAHalfKeepsTheOther) {
     regs.rax = 0xaaaaaaaa;
     EXPECT_TRUE(run({0x89, 0x07}));

@@ -60,12 +60,17 @@ void read_info1(const Info1& info, BootInfo& into) {
         copy_text(into.loader, sizeof into.loader, at<char>(info.boot_loader_name));
     if (info.flags & kHasModules) {
         const auto* m = at<Module1>(info.mods_addr);
-        for (uint32_t i = 0; i < info.mods_count; ++i)
+        // One more than there is room for, so that it is told that there are more.
+        for (uint32_t i = 0; i < std::min<size_t>(info.mods_count, kMaxModules + 1); ++i)
             add_module(into, m[i].start, m[i].end, m[i].string ? at<char>(m[i].string) : "");
     }
     if (info.flags & kHasMap) {
         for (uint64_t offset = 0; offset < info.mmap_length;) {
             const auto* entry = at<Map1>(info.mmap_addr + offset);
+            if (entry->size < sizeof(Map1) - sizeof entry->size) {
+                into.trouble = "the boot loader's memory map has an entry that is too short";
+                break;
+            }
             add_region({entry->start, entry->bytes, entry->type});
             offset += entry->size + sizeof entry->size;
         }
@@ -78,7 +83,7 @@ void read_map2(const Tag& tag) {
     const auto* base = reinterpret_cast<const uint8_t*>(&tag);
     const uint32_t entry_size = *reinterpret_cast<const uint32_t*>(base + 8);
     if (entry_size < 24) return;
-    for (uint32_t offset = 16; offset + entry_size <= tag.size; offset += entry_size) {
+    for (uint64_t offset = 16; offset + entry_size <= tag.size; offset += entry_size) {
         MemoryRegion r;
         __builtin_memcpy(&r.start, base + offset, 8);
         __builtin_memcpy(&r.bytes, base + offset + 8, 8);

@@ -106,6 +106,13 @@ Result<Progress> modify(const Plan& p, Registers& regs, M& memory) {
 }
 
 template <GuestMemory M>
+Result<> string_element(const Plan& p, Registers& regs, M& memory, uint64_t from, uint64_t to) {
+    uint64_t value = regs.rax;
+    if (p.kind == PlanKind::kMoveString) value = TRY(memory.read(from, p.size));
+    return memory.write(to, value & size_mask(p.size), p.size);
+}
+
+template <GuestMemory M>
 Result<Progress> string(const Instruction& i, const Plan& p, Registers& regs, M& memory) {
     bool has_source = p.kind == PlanKind::kMoveString;
     Segment from = i.segment == Segment::kDefault ? Segment::kDs : i.segment;
@@ -113,10 +120,11 @@ Result<Progress> string(const Instruction& i, const Plan& p, Registers& regs, M&
     uint64_t destination_base = memory.segment_base(Segment::kEs);
     for (unsigned n = 0; n < kMaxElements; ++n) {
         if (string_finished(i, regs)) return Progress::kDone;
-        uint64_t value = regs.rax;
-        if (has_source) value = TRY(memory.read(string_address(i, regs.rsi, source_base), p.size));
-        TRY(memory.write(string_address(i, regs.rdi, destination_base), value & size_mask(p.size),
-                         p.size));
+        const Result<> done =
+            string_element(p, regs, memory, string_address(i, regs.rsi, source_base),
+                           string_address(i, regs.rdi, destination_base));
+        // Those before are written: the instruction faults anew, at the element that cannot be.
+        if (!done.ok()) return n ? Result<Progress>(Progress::kAgain) : done.error();
         if (string_element_done(i, has_source, regs)) return Progress::kDone;
     }
     return Progress::kAgain;

@@ -42,6 +42,7 @@ struct MemoryMachine {
     unsigned cleared = 0;
     unsigned refuse_backing = 0;  ///< that many calls fail
     unsigned preempt_after = 0;   ///< that many polls from now; 0: never
+    bool (*preempt)() = nullptr;  ///< asked instead, if there is one
 
     MemoryMachine();
     ~MemoryMachine();
@@ -126,6 +127,7 @@ void panic_args(std::string_view format, const base::FormatArg* args, size_t cou
     abort();
 }
 bool preempt_requested() {
+    if (machine->preempt) return machine->preempt();
     return machine->preempt_after && --machine->preempt_after == 0;
 }
 
