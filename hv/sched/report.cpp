@@ -45,16 +45,15 @@ void take_down(CpuId cpu, Snapshot& into) {
 }
 
 void print(CpuId cpu, const Snapshot& queue) {
-    log(LogLevel::kInfo, " CPU {}: {}, {} vCPUs belong here", cpu,
-        queue.count && queue.lines[0].what[0] == 'r' ? "busy" : "idle",
-        queue_of(cpu).assigned.load());
+    hv::report(" CPU {}: {}, {} vCPUs belong here", cpu,
+               queue.count && queue.lines[0].what[0] == 'r' ? "busy" : "idle",
+               queue_of(cpu).assigned.load());
     for (size_t n = 0; n < queue.count; ++n) {
         const Snapshot::Line& line = queue.lines[n];
-        log(LogLevel::kInfo, "  d{}v{} {}, {} {}, may run on {:x}, wishes {:x}", line.domain,
-            line.vcpu, line.what, queue.pool->policy->measure, line.rank, line.allowed,
-            line.wished);
+        hv::report("  d{}v{} {}, {} {}, may run on {:x}, wishes {:x}", line.domain, line.vcpu,
+                   line.what, queue.pool->policy->measure, line.rank, line.allowed, line.wished);
     }
-    if (queue.left_out) log(LogLevel::kInfo, "  and {} more", queue.left_out);
+    if (queue.left_out) hv::report("  and {} more", queue.left_out);
 }
 
 void print_cpus(const Pool* pool) {
@@ -70,12 +69,12 @@ void print_cpus(const Pool* pool) {
 
 void report() {
     for (Pool* pool = find_pool_from(0); pool; pool = find_pool_from(pool->id + 1)) {
-        log(LogLevel::kInfo, "pool {}: {}, {} domains, CPUs {:x}", pool->id, pool->policy->name,
-            pool->domains.load(), pool->cpus.snapshot().word(0));
+        hv::report("pool {}: {}, {} domains, CPUs {:x}", pool->id, pool->policy->name,
+                   pool->domains.load(), pool->cpus.snapshot().word(0));
         print_cpus(pool);
     }
     if (free_cpus().empty()) return;
-    log(LogLevel::kInfo, "CPUs in no pool:");
+    hv::report("CPUs in no pool:");
     print_cpus(nullptr);
 }
 

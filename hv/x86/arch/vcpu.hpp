@@ -25,7 +25,6 @@ struct PvVcpu {
     bool syscall32_masks_events = false;
     bool failsafe_masks_events = false;  ///< CALLBACKF_mask_events
     bool syscall_masks_events = false;
-    uint64_t nmi_callback = 0;  ///< of the whole domain; vCPU 0's counts
     std::atomic<bool> nmi_pending{false};
     bool nmi_masked = false;      ///< from delivery to the next iret
     bool selectors_lost = false;  ///< a segment register could not be loaded at the switch

@@ -13,6 +13,7 @@
 #include "hv/hypercall/handlers.hpp"
 #include "hv/x86/cpu/segment_base.hpp"
 #include "hv/x86/paging/entry.hpp"
+#include "hv/x86/pv/traps.hpp"
 
 namespace hv {
 
@@ -56,14 +57,13 @@ Result<> register_callback(arch::PvVcpu& pv, const callback_register& c) {
             pv.syscall32_masks_events = masks;
             return {};
         case CALLBACKTYPE_nmi:
-            pv.nmi_callback = c.address;
-            return {};
+            return pv::register_nmi_handler(c.address);
         default:  // CALLBACKTYPE_sysenter too: a kernel then uses int 0x80
             return Errno::kENOSYS;
     }
 }
 
-Result<> unregister_callback(arch::PvVcpu& pv, const callback_unregister& c) {
+Result<> unregister_callback(const callback_unregister& c) {
     switch (c.type) {
         case CALLBACKTYPE_event:
         case CALLBACKTYPE_failsafe:
@@ -71,7 +71,7 @@ Result<> unregister_callback(arch::PvVcpu& pv, const callback_unregister& c) {
         case CALLBACKTYPE_syscall32:
             return Errno::kEINVAL;  // a guest cannot be without them
         case CALLBACKTYPE_nmi:
-            pv.nmi_callback = 0;
+            pv::unregister_nmi_handler();
             return {};
         default:
             return Errno::kENOSYS;
@@ -101,7 +101,7 @@ Outcome do_callback_op(uint64_t command, uint64_t argument, uint64_t, uint64_t, 
         }
         case CALLBACKOP_unregister: {
             const Result<callback_unregister> c = GuestIn<callback_unregister>(argument).load();
-            return c.ok() ? unregister_callback(pv, *c) : Result<>(c.error());
+            return c.ok() ? unregister_callback(*c) : Result<>(c.error());
         }
         default:
             return Errno::kENOSYS;

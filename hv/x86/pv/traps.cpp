@@ -250,13 +250,11 @@ void inject_return_fault(uint8_t vector, uint32_t error_code, uint64_t cr2) {
 }
 
 void deliver_nmi() {
-    Vcpu& vcpu = arch::current();
-    arch::PvVcpu& pv = vcpu.arch.pv;
+    arch::PvVcpu& pv = arch::current().arch.pv;
     if (pv.nmi_masked || !pv.nmi_pending.load(std::memory_order_relaxed)) return;
-    const uint64_t handler = vcpu.domain->vcpu(0)->arch.pv.nmi_callback;
-    if (!handler || !pv.nmi_pending.exchange(false)) return;
+    if (!pv.nmi_pending.exchange(false) || !pv.traps[kNmiVector].address) return;
     pv.nmi_masked = true;
-    bounce_plain(handler, true);
+    inject(kNmiVector);
 }
 
 bool in_guest_context() {

@@ -168,6 +168,30 @@ TEST(vcpu_send_nmi, "VCPUOP_send_nmi and the NMI callback, upcalls masked or not
     CHECK_EQ(vcpu_op(VCPUOP_send_nmi, 9), -kENOENT);
 }
 
+TEST(vcpu_nmi_by_trap_table, "an NMI goes to entry 2 of the trap table; without it, it is lost",
+     "") {
+    static unsigned seen;
+    seen = 0;
+    set_handler(kNmi, [](TrapFrame&) {
+        ++seen;
+        return true;
+    });
+    const trap_info_t table[] = {
+        {.vector = kNmi, .flags = 4, .cs = FLAT_KERNEL_CS, .address = stub_address(kNmi)}, {}};
+    CHECK_EQ(set_trap_table(table), 0);
+    CHECK_EQ(vcpu_op(VCPUOP_send_nmi, 0), 0);
+    xen_version(XENVER_version);
+    CHECK_EQ(seen, 1);
+    // The callback is that entry.
+    CHECK_EQ(hypercall(__HYPERVISOR_nmi_op, XENNMI_unregister_callback), 0);
+    CHECK_EQ(vcpu_op(VCPUOP_send_nmi, 0), 0);
+    xen_version(XENVER_version);
+    CHECK_EQ(set_trap_table(table), 0);
+    xen_version(XENVER_version);
+    CHECK_EQ(seen, 1);
+    CHECK_EQ(hypercall(__HYPERVISOR_nmi_op, XENNMI_unregister_callback), 0);
+}
+
 TEST(vcpu_many_switches, "context switch: registers and segment bases of two vCPUs stay apart",
      "vcpus=2") {
     static volatile unsigned rounds;
