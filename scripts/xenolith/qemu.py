@@ -14,6 +14,8 @@ TCG_CPU = "max,-smap,-rdtscp"
 # TCG's XSAVE does not raise #NM, so lazy FPU switching corrupts registers: stock Xen must be eager.
 STOCK_BOOT_LINE = "spec-ctrl=eager-fpu"
 MEMORY_LEAST, MEMORY_DEFAULT = 768, 2048
+# UEFI's code, and what its variables are at first; Debian's package ovmf.
+OVMF_CODE, OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Machine:
     network: bool = True
     reboots: bool = False  # a reboot starts the machine again instead of ending it
     one_thread: bool = False  # TCG runs all CPUs in turn in one thread of the host
+    medium: Path | None = None  # boots from this ISO instead of being handed hypervisor and kernel
+    uefi_variables: Path | None = None  # UEFI's variables, which change; None: the machine has a BIOS
     extra: list[str] = field(default_factory=list)
 
     def boot_line(self) -> str:
@@ -46,14 +50,9 @@ class Machine:
 
     def command(self) -> list[str]:
         """Without the serial ports: their number and kind is the caller's business."""
-        modules = []
-        if self.kernel:
-            modules.append(f"{_escape(self.kernel)} {_escape(self.kernel_line())}")
-            modules += [_escape(self.initrd)] if self.initrd else []
         argv = [BINARY, "-nodefaults", "-display", "none", "-machine", "q35", *_accelerator(self.one_thread),
                 "-m", str(self.memory), "-smp", str(self.cpus), *([] if self.reboots else ["-no-reboot"]),
-                "-kernel", str(self.hypervisor), "-append", self.boot_line(),
-                *(["-initrd", ",".join(modules)] if modules else [])]
+                *(self._from_medium() if self.medium else self._handed_over())]
         if self.data_disk:
             argv += _disk("data", self.data_disk, "on", 0)
         for n, disk in enumerate(self.disks, 1):
@@ -61,6 +60,22 @@ class Machine:
         if self.network:
             argv += ["-netdev", "user,id=net", "-device", "e1000,netdev=net"]
         return argv + self.extra
+
+    def _handed_over(self) -> list[str]:
+        modules = []
+        if self.kernel:
+            modules.append(f"{_escape(self.kernel)} {_escape(self.kernel_line())}")
+            modules += [_escape(self.initrd)] if self.initrd else []
+        return ["-kernel", str(self.hypervisor), "-append", self.boot_line(),
+                *(["-initrd", ",".join(modules)] if modules else [])]
+
+    def _from_medium(self) -> list[str]:
+        argv = ["-drive", f"id=medium,file={_escape(self.medium)},format=raw,if=none,media=cdrom,readonly=on",
+                "-device", "ide-cd,drive=medium,bus=ide.5"]
+        if self.uefi_variables:
+            for file, how in ((OVMF_CODE, ",readonly=on"), (self.uefi_variables, "")):
+                argv += ["-drive", f"if=pflash,format=raw,file={_escape(file)}{how}"]
+        return argv
 
 
 def _escape(text) -> str:

@@ -6,7 +6,7 @@ import re
 import subprocess
 import time
 
-from . import build, lint, packages, paths, programs, run, ui
+from . import build, iso, lint, packages, paths, programs, run, ui
 from .errors import Failure
 
 DESCRIPTION = """Installs what is missing, builds, and runs the tests: lint, docs, unit (on this machine, with
@@ -28,7 +28,7 @@ def add_arguments(p) -> None:
 
 
 def main(options) -> int:
-    packages.need(packages.BUILD + packages.RUN + packages.TEST)
+    packages.need(packages.BUILD + packages.RUN + packages.TEST + iso.PACKAGES)
     run.prepare()
     totals = collections.Counter()
     try:

@@ -69,7 +69,9 @@ def tests() -> set[str]:
         found |= {".".join(t) for t in re.findall(r"^TEST(?:_F|_P)?\((\w+), *(\w+)", unit.read_text(encoding="utf8"), re.M)}
     for system in (ROOT / "tests/system").glob("*.py"):
         text = system.read_text(encoding="utf8")
-        found |= {f"{system.stem}.{name}" for name in re.findall(r'^def (\w+)\(|^    \("(\w+)", ', text, re.M) for name in name if name}
+        checks = [name for names in re.findall(r'^def (\w+)\(|^    \("(\w+)", ', text, re.M) for name in names if name]
+        for suite in {system.stem, *re.findall(r'= Suite\("(\w+)"', text)}:
+            found |= {f"{suite}.{check}" for check in checks}
     return found
 
 

@@ -14,7 +14,7 @@ from xenolith.session import Timeout
 SPARE_MIB = 256
 
 
-def _spare_disk(folder):
+def _spare_disk(folder, _hypervisor):
     disk = folder / "spare.img"
     with open(disk, "wb") as f:
         f.truncate(SPARE_MIB << 20)

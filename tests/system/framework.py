@@ -112,7 +112,7 @@ class Suite:
     def __init__(self, name: str, **options):
         self.name, self.checks = name, []
         self.kernel_args = options.pop("kernel_args", "")
-        self.prepare = options.pop("prepare", None)  # gets a folder, gives more options
+        self.prepare = options.pop("prepare", None)  # gets a folder and the Hypervisor, gives more options
         self.options = {"one_thread": True, **options}
 
     def check(self, function):
@@ -156,7 +156,7 @@ def _one_boot(suite: Suite, hypervisor: Hypervisor, report: Report, checks: list
     log = LOGS / f"{hypervisor.name}-{suite.name}-{number}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="xenolith-test-") as scratch:
-        more = suite.prepare(Path(scratch)) if suite.prepare else {}
+        more = suite.prepare(Path(scratch), hypervisor) if suite.prepare else {}
         machine = hypervisor.machine(kernel_args=f"xenolith.control=ttyS1 {suite.kernel_args}",
                                      **suite.options, **more)
         start = time.monotonic()

@@ -7,7 +7,7 @@ from framework import ROOT, Failed, Suite, expect
 PROGRAM = ROOT / "build/tests/free-pages"
 
 
-def _with_counter(folder):
+def _with_counter(folder, _hypervisor):
     """Puts the page counter into Domain 0 by way of a second archive behind the initramfs."""
     from xenolith import paths
     from xenolith.cpio import Archive

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import bad_input  # noqa: E402
 import devices  # noqa: E402
 import disks  # noqa: E402
+import firmware  # noqa: E402
 import framework  # noqa: E402
 import lifecycle  # noqa: E402
 import memory  # noqa: E402
@@ -26,9 +27,9 @@ import shares  # noqa: E402
 import sizes  # noqa: E402
 
 # Longest first, so that two at a time end together.
-FULL = [lifecycle.suite, memory.suite, networks.suite, disks.suite, devices.suite, shares.suite, sizes.small,
+FULL = [lifecycle.suite, memory.suite, networks.suite, disks.suite, devices.suite, shares.suite, sizes.small, firmware.uefi,
         bad_input.suite, quick.suite]
-LONG = [sizes.large]
+LONG = [sizes.large, firmware.bios]
 
 
 def main() -> int:

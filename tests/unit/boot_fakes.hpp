@@ -11,6 +11,8 @@
 namespace fake {
 
 inline std::string log_text;
+inline size_t heap_objects;  ///< that are allocated
+inline bool heap_empty;      ///< every allocation fails
 
 /// What was logged since the last call.
 inline std::string take_log() {
@@ -37,9 +39,12 @@ void panic_args(std::string_view format, const base::FormatArg* args, size_t cou
 
 namespace heap {
 void* allocate(size_t bytes) {
+    if (fake::heap_empty) return nullptr;
+    ++fake::heap_objects;
     return calloc(1, bytes);
 }
 void release(void* object) {
+    if (object) --fake::heap_objects;
     free(object);
 }
 }  // namespace heap

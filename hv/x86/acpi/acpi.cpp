@@ -85,10 +85,11 @@ void require_essentials() {
 
 }  // namespace
 
-void init(uint64_t rsdp) {
+void init(Bytes root_pointer) {
     const Result<RootPointer> root =
-        rsdp ? parse_root_pointer(map_bytes(rsdp, 36)) : find_root_pointer();
-    if (!root && rsdp) panic("ACPI: no root pointer at {:x}, where the loader says it is", rsdp);
+        root_pointer.empty() ? find_root_pointer() : parse_root_pointer(root_pointer);
+    if (!root && !root_pointer.empty())
+        panic("ACPI: the loader's copy of the root pointer is damaged");
     if (!root) panic("ACPI: the firmware offers no tables; Xenolith needs ACPI");
     read_tables(*root);
     read_dsdt();

@@ -6,10 +6,10 @@
 namespace hv::acpi {
 
 /// Finds and reads the tables; once at boot, when arch::map_device works and before interrupt
-/// controllers, timers and other CPUs are touched. `rsdp`: machine address the loader told
-/// (multiboot 2's tag), 0: look in the places of a PC BIOS. What the hypervisor cannot do
+/// controllers, timers and other CPUs are touched. `root_pointer`: as the loader tells it
+/// (multiboot 2's tag), empty: look in the places of a PC BIOS. What the hypervisor cannot do
 /// without (no tables, no MADT, no I/O APIC) ends in a panic that names it.
-void init(uint64_t rsdp = 0);
+void init(Bytes root_pointer);
 
 /// After init().
 const Info& info();

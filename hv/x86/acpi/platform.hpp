@@ -34,4 +34,10 @@ Outcome resource_op(const Request& guest, xen_platform_op& op);
 Outcome enter_acpi_sleep(const Request& guest, xen_platform_op& op);
 Outcome set_processor_pminfo(const Request& guest, xen_platform_op& op);
 
+// hv/x86/efi/platform.cpp
+using EfiInfo = decltype(xen_platform_op::u.firmware_info.u.efi_info);
+/// XEN_FW_EFI_INFO: fills in `info` by `index`; kENOSYS: the machine was not started by UEFI.
+Result<> efi_info(uint32_t index, EfiInfo& info);
+Outcome efi_runtime_call(const Request& guest, xen_platform_op& op);
+
 }  // namespace hv::acpi::platform

@@ -64,7 +64,8 @@ Outcome firmware_info(const Request& guest, xen_platform_op& op) {
         case XEN_FW_VBEDDC_INFO:
             return Errno::kESRCH;
         case XEN_FW_EFI_INFO:
-            return Errno::kENOSYS;  // what Xen says when not booted by EFI
+            TRY(efi_info(info.index, info.u.efi_info));
+            return answer(guest, op, info.u.efi_info);
         case XEN_FW_KBD_SHIFT_FLAGS:
             if (info.index != 0) return Errno::kESRCH;
             info.u.kbd_shift_flags = TRY(keyboard_shift_flags());
@@ -79,8 +80,8 @@ struct Row {
     Handler handler;
 };
 
-// Missing, and so -ENOSYS: memory types, microcode, EFI run-time calls, hot-adding of CPUs and
-// memory, symbols. Frequencies and idle times (change_freq, getidletime) are -ENOSYS in Xen too
+// Missing, and so -ENOSYS: memory types, microcode, hot-adding of CPUs and memory, symbols.
+// Frequencies and idle times (change_freq, getidletime) are -ENOSYS in Xen too
 // unless Domain 0's kernel governs frequencies.
 constexpr Row kRows[] = {
     {XENPF_settime32, settime32},
@@ -95,6 +96,7 @@ constexpr Row kRows[] = {
     {XENPF_cpu_offline, cpu_offline},
     {XENPF_core_parking, core_parking},
     {XENPF_resource_op, resource_op},
+    {XENPF_efi_runtime_call, efi_runtime_call},
 };
 
 }  // namespace

@@ -17,7 +17,8 @@ struct BootInfo {
     BootModule modules[kMaxModules];
     char module_lines[kMaxModules][1024] = {};
     size_t module_count = 0;
-    uint64_t rsdp = 0;              ///< machine address of the loader's copy; 0: not told
+    uint8_t rsdp_copy[36] = {};     ///< ACPI's root pointer as the loader tells it
+    size_t rsdp_bytes = 0;          ///< of that; 0: it does not
     const char* trouble = nullptr;  ///< what is wrong with what the loader gave
 };
 

@@ -17,7 +17,7 @@ constexpr std::string_view kNames[] = {
     "credit2_balance_under", "credit2_cap_period_ms", "credit2_load_precision_shift",
     "credit2_load_window_shift", "credit2_runqueue", "dbgp", "debug_stack_lines", "debugtrace",
     "dit", "dma_bits", "dom0-cpuid", "dom0-iommu", "dom0_ioports_disable", "dom0_nodes",
-    "e820-mtrr-clip", "e820-verbose", "edd", "edid", "efi", "ept", "extra_guest_irqs", "flask",
+    "e820-mtrr-clip", "e820-verbose", "edd", "edid", "ept", "extra_guest_irqs", "flask",
     "font", "force-ept", "global-pages", "gnttab", "gnttab_max_frames",
     "gnttab_max_maptrack_frames", "guest_console", "hap", "hap_1gb", "hap_2mb", "hardware_dom",
     "hest_disable", "highmem-start", "hpet", "hpetbroadcast", "hvm_debug", "hvm_fep",

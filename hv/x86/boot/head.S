@@ -32,6 +32,9 @@ multiboot2:
         .short 3, 0                     /* entry address */
         .long 12, PHYS(multiboot_entry)
         .balign 8
+        .short 5, 1                     /* a screen of any size, if there is one (optional) */
+        .long 20, 0, 0, 0
+        .balign 8
         .short 6, 0                     /* modules on page boundaries */
         .long 8
         .balign 8

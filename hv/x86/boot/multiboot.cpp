@@ -3,6 +3,8 @@
 
 #include "arch/memory.hpp"
 #include "hv/x86/boot/boot_info.hpp"
+#include "hv/x86/boot/screen.hpp"
+#include "hv/x86/efi/efi.hpp"
 
 namespace hv::boot {
 namespace {
@@ -28,7 +30,8 @@ struct [[gnu::packed]] Tag {
     uint32_t type, size;
 };
 constexpr uint32_t kTagEnd = 0, kTagCommandLine = 1, kTagLoaderName = 2, kTagModule = 3,
-                   kTagMap = 6, kTagOldRsdp = 14, kTagNewRsdp = 15;
+                   kTagMap = 6, kTagScreen = 8, kTagEfi64 = 12, kTagOldRsdp = 14, kTagNewRsdp = 15,
+                   kTagEfiMap = 17;
 
 template <class T>
 const T* at(uint64_t machine_address) {
@@ -92,6 +95,14 @@ void read_map2(const Tag& tag) {
     }
 }
 
+void read_efi_map(const Tag& tag) {
+    const auto* base = reinterpret_cast<const uint8_t*>(&tag);
+    constexpr size_t kHeader = 16;
+    if (tag.size < kHeader) return;
+    efi::note_memory_map({base + kHeader, tag.size - kHeader},
+                         *reinterpret_cast<const uint32_t*>(base + 8));
+}
+
 void read_tag2(const Tag& tag, BootInfo& into) {
     const auto* payload = reinterpret_cast<const char*>(&tag) + sizeof tag;
     switch (tag.type) {
@@ -106,11 +117,21 @@ void read_tag2(const Tag& tag, BootInfo& into) {
         }
         case kTagMap:
             return read_map2(tag);
+        case kTagScreen:
+            return note_screen({reinterpret_cast<const uint8_t*>(payload), tag.size - sizeof tag});
+        case kTagEfi64: {
+            uint64_t system_table;
+            __builtin_memcpy(&system_table, payload, sizeof system_table);
+            return efi::note_system_table(system_table);
+        }
+        case kTagEfiMap:
+            return read_efi_map(tag);
         case kTagOldRsdp:
-            if (into.rsdp) return;  // the newer one is better
+            if (into.rsdp_bytes) return;  // the newer one is better
             [[fallthrough]];
         case kTagNewRsdp:
-            into.rsdp = reinterpret_cast<uint64_t>(payload) - arch::kDirectMap;
+            into.rsdp_bytes = std::min<size_t>(tag.size - sizeof tag, sizeof into.rsdp_copy);
+            __builtin_memcpy(into.rsdp_copy, payload, into.rsdp_bytes);
             return;
         default:
             return;

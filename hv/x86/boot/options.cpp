@@ -142,6 +142,20 @@ Verdict dom0_kind(const Value& value, Options&) {
     return value.text == "pv" ? Verdict::kDone : Verdict::kNoEffect;
 }
 
+/// Of the switches only that of the run-time services; `attr=uc` is how memory is mapped anyway.
+Verdict efi(const Value& value, Options& into) {
+    std::string_view list = value.text;
+    bool understood = !list.empty();
+    while (!list.empty()) {
+        const std::string_view item = cut(list, ',');
+        if (item == "rs" || item == "no-rs")
+            into.efi_runtime = item == "rs";
+        else if (item != "attr=uc" && item != "attr=no")
+            understood = false;
+    }
+    return done_if(understood);
+}
+
 struct Known {
     std::string_view name;
     Verdict (*parse)(const Value& value, Options& into);
@@ -179,6 +193,7 @@ constexpr Known kKnown[] = {
     {"nosmp", [](const Value& v, Options& o) { return set_boolean(v, o.nosmp); }},
     {"maxcpus", [](const Value& v, Options& o) { return set_number(v, o.max_cpus); }},
     {"spec-ctrl", spec_ctrl},
+    {"efi", efi},
 };
 
 const Known* find_known(std::string_view name) {

@@ -33,6 +33,7 @@ struct Options {
     char sched[16] = "credit";
     bool noreboot = false;
     int xpti_dom0 = -1, xpti_domu = -1;  ///< -1: as the CPU needs
+    bool efi_runtime = true;  ///< efi=rs|no-rs: Domain 0 may call the firmware's services
     bool smap = true, smep = true, x2apic = true, nosmp = false;
     unsigned max_cpus = 0;  ///< maxcpus=; 0: all
     uint64_t conring_bytes = 16 * 1024;

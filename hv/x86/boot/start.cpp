@@ -20,6 +20,7 @@
 #include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/cpu/policy.hpp"
 #include "hv/x86/cpu/resume.hpp"
+#include "hv/x86/efi/efi.hpp"
 #include "hv/x86/irq/cpus.hpp"
 #include "hv/x86/irq/irq.hpp"
 #include "hv/x86/irq/lapic.hpp"
@@ -141,7 +142,8 @@ void start_on_own_stack() {
     arch::cpu_policy::init();
     arch::cpu_policy::init_cpu();
     arch::fpu::init_cpu();
-    acpi::init(info.rsdp);
+    acpi::init({info.rsdp_copy, info.rsdp_bytes});
+    efi::init(options().efi_runtime);
     irq::lapic::init_cpu();
     irq::init();
     irq::mark_online(0);

@@ -43,10 +43,10 @@ Result<Entry*> next_table(TableSource source, Entry& slot, uint64_t flags) {
 
 constexpr uint64_t kLargeBytes = 2 * kMiB;
 
-Result<uint64_t> map_one(TableSource source, uint64_t linear, uint64_t machine, uint64_t left,
-                         uint64_t flags) {
+Result<uint64_t> map_one(Entry* top, TableSource source, uint64_t linear, uint64_t machine,
+                         uint64_t left, uint64_t flags) {
     flags = leaf_flags(flags);
-    Entry* l3 = TRY(next_table(source, l4[index_of(linear, 4)], flags));
+    Entry* l3 = TRY(next_table(source, top[index_of(linear, 4)], flags));
     Entry* l2 = TRY(next_table(source, l3[index_of(linear, 3)], flags));
     Entry& slot = l2[index_of(linear, 2)];
     const bool large = (flags & Entry::kLarge) && !((linear | machine) & (kLargeBytes - 1)) &&
@@ -111,16 +111,21 @@ Mfn host_l4_mfn() {
     return mfn_of(reinterpret_cast<uint64_t>(boot_l4) - kImage);
 }
 
-Result<> map_host_from(TableSource source, uint64_t linear, uint64_t machine_address,
-                       uint64_t bytes, uint64_t flags) {
-    LockGuard guard(host_lock);
+Result<> map_in(Entry* top, TableSource source, uint64_t linear, uint64_t machine_address,
+                uint64_t bytes, uint64_t flags) {
     while (bytes) {
-        const uint64_t step = TRY(map_one(source, linear, machine_address, bytes, flags));
+        const uint64_t step = TRY(map_one(top, source, linear, machine_address, bytes, flags));
         linear += step;
         machine_address += step;
         bytes -= step;
     }
     return {};
+}
+
+Result<> map_host_from(TableSource source, uint64_t linear, uint64_t machine_address,
+                       uint64_t bytes, uint64_t flags) {
+    LockGuard guard(host_lock);
+    return map_in(l4, source, linear, machine_address, bytes, flags);
 }
 
 Result<> map_host(uint64_t linear, uint64_t machine_address, uint64_t bytes, uint64_t flags) {

@@ -32,6 +32,9 @@ Result<> map_host(uint64_t linear, uint64_t machine_address, uint64_t bytes, uin
 /// The same with one source for this call (the allocator's reserve, with its lock held).
 Result<> map_host_from(TableSource source, uint64_t linear, uint64_t machine_address,
                        uint64_t bytes, uint64_t flags);
+/// The same in another L4 than the hypervisor's, for an address in its lower half.
+Result<> map_in(Entry* l4, TableSource source, uint64_t linear, uint64_t machine_address,
+                uint64_t bytes, uint64_t flags);
 /// The L1 entry for `linear`, which is mapped in 4 KiB pages; nullptr if it is not.
 Entry* host_leaf(uint64_t linear);
 

@@ -11,6 +11,7 @@
 #include "hv/memory/heap.hpp"
 #include "hv/sched/sched.hpp"
 #include "hv/x86/boot/options.hpp"
+#include "hv/x86/boot/screen.hpp"
 
 namespace hv::pv {
 namespace {
@@ -37,6 +38,16 @@ void write_command_line(start_info& info, std::string_view line) {
     if (!whole)
         log(LogLevel::kWarning, "Domain 0's command line is cut at {} characters",
             MAX_GUEST_CMDLINE - 1);
+}
+
+/// Behind start_info, in its page.
+void write_screen(start_info& info) {
+    constexpr size_t kOffset = (sizeof(start_info) + 7) & ~size_t{7};
+    static_assert(kOffset + sizeof(dom0_vga_console_info) <= kPageSize);
+    const dom0_vga_console_info* screen = boot::screen();
+    if (!screen) return;
+    __builtin_memcpy(reinterpret_cast<char*>(&info) + kOffset, screen, sizeof *screen);
+    info.console.dom0 = {.info_off = kOffset, .info_size = sizeof *screen};
 }
 
 }  // namespace
@@ -67,6 +78,7 @@ void write_start_info(Domain& domain, Dom0Frames& frames, const Dom0Layout& layo
         if (!layout.initrd) info.flags |= SIF_MOD_START_PFN;
     }
     write_command_line(info, command_line);
+    write_screen(info);
 
     // No upcall before the kernel has said where to and unmasks them itself.
     for (vcpu_info& vcpu : domain.shared->vcpu_info) vcpu.evtchn_upcall_mask = 1;

@@ -252,6 +252,20 @@ TEST(platform_cpuinfo, "XENPF get_cpuinfo, firmware_info; another interface vers
     CHECK_EQ(platform_op(&op), -kENOSYS);
 }
 
+TEST(platform_efi_absent, "XENPF efi_runtime_call, firmware_info: this machine has a BIOS", "") {
+    xen_platform_op_t op = {};
+    op.cmd = XENPF_efi_runtime_call;
+    op.interface_version = XENPF_INTERFACE_VERSION;
+    op.u.efi_runtime_call.function = XEN_EFI_get_time;
+    CHECK_EQ(platform_op(&op), -kENOSYS);
+    op.cmd = XENPF_firmware_info;
+    for (uint32_t index = 0; index < 8; ++index) {
+        op.u.firmware_info.type = XEN_FW_EFI_INFO;
+        op.u.firmware_info.index = index;
+        CHECK_EQ(platform_op(&op), -kENOSYS);
+    }
+}
+
 TEST(machine_check_cpus, "mca: XEN_MC_physcpuinfo, and no record to fetch; bad calls refused", "") {
     xen_mc_t op = {};
     op.cmd = XEN_MC_physcpuinfo;

@@ -1,0 +1,18 @@
+// What the machine's screen is, as the boot loader left it: for Domain 0's kernel to go on with.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include <xen/xen.h>
+
+namespace hv::boot {
+
+/// Multiboot 2's framebuffer tag (3.6.12), without the tag's type and size. One that is cut off,
+/// or of a kind that Domain 0 cannot be told of, is no screen.
+void note_screen(std::span<const uint8_t> tag);
+
+/// As a kernel is told; null: no screen is known. After the loader's tags are read.
+const dom0_vga_console_info* screen();
+
+}  // namespace hv::boot
