@@ -22,6 +22,7 @@ from xenolith.session import Session, Timeout  # noqa: E402
 
 LOGS = ROOT / "build/test-logs"
 BOOTS_PER_SUITE = 4  # one, and three after a check that hung
+AGAIN_AT_MOST = 3  # checks of a suite that are tried a second time
 
 
 class Failed(Exception):
@@ -121,38 +122,50 @@ class Suite:
         return function
 
     def run(self, hypervisor: Hypervisor, report: "Report", wanted=lambda name: True) -> None:
-        """Boots and runs the wanted checks; boots again when the machine hangs or dies."""
-        left = [c for c in self.checks if wanted(f"{self.name}.{c.__name__}")]
-        boots = 0
+        """Boots and runs the wanted checks; boots again when the machine hangs or dies, and once more
+        for those that failed: limits of time are libxl's as well, and a host may be busy. A check
+        that fails twice has failed; one that fails once is told and counted by itself."""
+        left, failed, boots = [c for c in self.checks if wanted(f"{self.name}.{c.__name__}")], [], 0
         while left and boots < BOOTS_PER_SUITE:
             boots += 1
-            left = left[_one_boot(self, hypervisor, report, left, boots):]
+            left = left[_one_boot(self, hypervisor, report, left, boots, failed):]
         for c in left:
             report.result(_name(self, hypervisor, c), 0, "not run: the machine hung or died too often before")
+        if failed and len(failed) <= AGAIN_AT_MOST:
+            while failed:
+                boots += 1
+                failed = failed[_one_boot(self, hypervisor, report, failed, boots, None):]
+        for c in failed:
+            report.result(_name(self, hypervisor, c), 0, "failed, and was not run again: too many did")
 
 
 class Report:
     """One line a test, and the numbers."""
 
     def __init__(self, out=print):
-        self.out, self.passed, self.failed = out, 0, 0
+        self.out, self.passed, self.failed, self.again = out, 0, 0, 0
         self._lock = threading.Lock()
 
-    def result(self, name: str, seconds: float, problem: str = "") -> None:
-        lines = [f"{'FAIL' if problem else 'pass'}  system {name}  {seconds:.1f} s"]
+    def result(self, name: str, seconds: float, problem: str = "", final: bool = True) -> None:
+        """A check's verdict; one that is not `final` is tried again."""
+        lines = [f"{'pass' if not problem else 'FAIL' if final else 'AGAIN'}  system {name}  {seconds:.1f} s"]
         lines += [f"      {line}" for line in problem.splitlines()]
         with self._lock:
             self.out("\n".join(lines))
-            self.failed += bool(problem)
-            self.passed += not problem
+            if not problem:
+                self.passed += 1
+            elif final:
+                self.failed += 1
+            else:
+                self.again += 1
 
 
 def _name(suite: Suite, hypervisor: Hypervisor, check) -> str:
     return f"{hypervisor.name} {suite.name}.{check.__name__}"
 
 
-def _one_boot(suite: Suite, hypervisor: Hypervisor, report: Report, checks: list, number: int) -> int:
-    """Gives how many of the checks have got a verdict."""
+def _one_boot(suite: Suite, hypervisor: Hypervisor, report: Report, checks: list, number: int, again: list | None) -> int:
+    """Gives how many of the checks have been run. Those that fail go to `again`; None: a failure is final."""
     log = LOGS / f"{hypervisor.name}-{suite.name}-{number}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="xenolith-test-") as scratch:
@@ -164,17 +177,23 @@ def _one_boot(suite: Suite, hypervisor: Hypervisor, report: Report, checks: list
             try:
                 session.boot()
             except Failure as e:
-                report.result(_name(suite, hypervisor, checks[0]), time.monotonic() - start, e.line())
+                _verdict(suite, hypervisor, report, checks[0], time.monotonic() - start, e.line(), again)
                 return 1
             report.out(f"      booted {hypervisor.name} for {suite.name} in {time.monotonic() - start:.0f} s")
             host = Host(hypervisor, session)
             for n, check in enumerate(checks, 1):
-                if not _one_check(suite, host, report, check):
+                if not _one_check(suite, host, report, check, again):
                     return n
     return len(checks)
 
 
-def _one_check(suite: Suite, host: Host, report: Report, check) -> bool:
+def _verdict(suite: Suite, hypervisor: Hypervisor, report: Report, check, seconds: float, problem: str, again: list | None) -> None:
+    if problem and again is not None:
+        again.append(check)
+    report.result(_name(suite, hypervisor, check), seconds, problem, final=again is None)
+
+
+def _one_check(suite: Suite, host: Host, report: Report, check, again: list | None) -> bool:
     """Runs a check; False if the machine can no longer be used."""
     start, problem, usable = time.monotonic(), "", True
     try:
@@ -185,5 +204,5 @@ def _one_check(suite: Suite, host: Host, report: Report, check) -> bool:
         problem, usable = f"{e}{host.session.tail()}", False
     except OSError as e:
         problem, usable = f"the machine is gone ({e}){host.session.tail()}", False
-    report.result(_name(suite, host.hypervisor, check), time.monotonic() - start, problem)
+    _verdict(suite, host.hypervisor, report, check, time.monotonic() - start, problem, again)
     return usable and host.session.process.poll() is None

@@ -59,6 +59,8 @@ def main() -> int:
         runs = [pool.submit(s.run, h, report, wanted) for s in suites for h in hypervisors]
         for run in runs:
             run.result()
+    if report.again:
+        print(f"{report.again} checks failed once and were run again on a new boot (AGAIN above says why)", flush=True)
     print(f"{report.passed} passed, {report.failed} failed", flush=True)
     return 1 if report.failed else 0
 
