@@ -35,7 +35,7 @@ bool read_control_register(Vcpu& vcpu, unsigned number, uint64_t& value) {
     const arch::PvVcpu& pv = vcpu.arch.pv;
     switch (number) {
         case 0:
-            value = kVisibleCr0 | (pv.cr0_guest & cr0::kTs);
+            value = guest_cr0(pv);
             return true;
         case 2:
             value = pv.cr2_guest;

@@ -13,6 +13,11 @@ inline constexpr uint64_t kVisibleCr0 =
 inline constexpr uint64_t kGuestCr4 = cr4::kTsd | cr4::kDe | cr4::kFsgsbase | cr4::kOsxsave;
 inline constexpr uint64_t kVisibleCr4 = cr4::kPae | cr4::kMce | cr4::kOsfxsr | cr4::kOsxmmexcpt;
 
+/// CR0 as the guest, and who asks for its context, is to see it.
+inline uint64_t guest_cr0(const arch::PvVcpu& pv) {
+    return kVisibleCr0 | (pv.cr0_guest & cr0::kTs);
+}
+
 /// What a guest's CR4 becomes when it asks for `wanted` (mov, vcpu_guest_context): bits that are
 /// not its to choose, or not in its CPU policy, are ignored.
 uint64_t guest_cr4(const Vcpu& vcpu, uint64_t wanted);

@@ -204,7 +204,7 @@ void get_vcpu_context(Vcpu& vcpu, vcpu_guest_context& c) {
     c.gdt_ents = pv.gdt_entries;
     c.kernel_ss = pv.kernel_ss;
     c.kernel_sp = pv.kernel_sp;
-    c.ctrlreg[0] = pv.cr0_guest;
+    c.ctrlreg[0] = pv::guest_cr0(pv);
     c.ctrlreg[2] = pv.cr2_guest;
     c.ctrlreg[4] = pv.cr4_guest;
     if (pv.kernel_table != kInvalidMfn) c.ctrlreg[3] = address_of(pv.kernel_table);

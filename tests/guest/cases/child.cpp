@@ -136,6 +136,8 @@ TEST(child_registers, "XEN_DOMCTL_getvcpucontext of a paused domain", "") {
     CHECK_EQ(context.user_regs.rbx, Child::va(Child::kMailboxPage));
     CHECK_EQ(context.user_regs.rip & ~(kPageSize - 1), Child::va(4));
     CHECK_EQ(xen_cr3_to_pfn(context.ctrlreg[3]), child.mfn(0));
+    constexpr uint64_t kProtectedAndPaged = 0x80000001;
+    CHECK_EQ(context.ctrlreg[0] & kProtectedAndPaged, kProtectedAndPaged);
     CHECK(context.flags & VGCF_IN_KERNEL);
     child.destroy();
 }
