@@ -139,6 +139,15 @@ class Suite:
             report.result(_name(self, hypervisor, c), 0, "failed, and was not run again: too many did")
 
 
+def more_initrd(folder: Path, extra) -> Path:
+    """Domain 0's initramfs with a second archive (cpio.Archive) behind it, in that folder."""
+    from xenolith import paths
+
+    base = paths.DOM0_INITRD.read_bytes()
+    (folder / "dom0.cpio.gz").write_bytes(base + bytes(-len(base) % 4) + extra.bytes())
+    return folder / "dom0.cpio.gz"
+
+
 class Report:
     """One line a test, and the numbers."""
 

@@ -2,14 +2,13 @@
 
 import subprocess
 
-from framework import ROOT, Failed, Suite, expect
+from framework import ROOT, Failed, Suite, expect, more_initrd
 
 PROGRAM = ROOT / "build/tests/free-pages"
 
 
 def _with_counter(folder, _hypervisor):
     """Puts the page counter into Domain 0 by way of a second archive behind the initramfs."""
-    from xenolith import paths
     from xenolith.cpio import Archive
 
     source = ROOT / "tests/system/free_pages.cpp"
@@ -18,9 +17,7 @@ def _with_counter(folder, _hypervisor):
         subprocess.run(["g++", "-std=gnu++20", "-O1", "-Wall", str(source), "-lxenctrl", "-o", str(PROGRAM)], check=True)
     extra = Archive()
     extra.file("/usr/bin/free-pages", PROGRAM)
-    base = paths.DOM0_INITRD.read_bytes()
-    (folder / "dom0.cpio.gz").write_bytes(base + bytes(-len(base) % 4) + extra.bytes())
-    return {"initrd": folder / "dom0.cpio.gz"}
+    return {"initrd": more_initrd(folder, extra)}
 
 
 suite = Suite("memory", kernel_args="xenolith.nodemo", prepare=_with_counter)

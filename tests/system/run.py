@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import bad_input  # noqa: E402
 import devices  # noqa: E402
+import diagnostics  # noqa: E402, F401 (adds to tools)
 import disks  # noqa: E402
 import firmware  # noqa: E402
 import framework  # noqa: E402
@@ -25,10 +26,11 @@ import networks  # noqa: E402
 import quick  # noqa: E402
 import shares  # noqa: E402
 import sizes  # noqa: E402
+import tools  # noqa: E402
 
 # Longest first, so that two at a time end together.
-FULL = [lifecycle.suite, memory.suite, networks.suite, disks.suite, devices.suite, shares.suite, sizes.small, firmware.uefi,
-        bad_input.suite, quick.suite]
+FULL = [lifecycle.suite, tools.suite, memory.suite, networks.suite, disks.suite,
+        devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, quick.suite]
 LONG = [sizes.large, firmware.bios]
 
 
