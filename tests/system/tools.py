@@ -56,6 +56,20 @@ def lists_are_complete(host):
 
 
 @suite.check
+def top_measures(host):
+    """A guest that spins for the whole of an interval, against `xl list`."""
+    need_plain(host)
+    host.guest("plain", "timeout 40 sh -c 'while :; do :; done' >/dev/null 2>&1 & echo started")
+    before = float(host.state("plain")["time"])
+    rows = [l.split() for l in host.run(f"{BIN}/xentop -b -i 2 -d 4").splitlines()]
+    after = float(host.state("plain")["time"])
+    first, last = [r for r in rows if r[0] == "plain"]
+    expect(last[4:6] == [str(128 << 10), "6.3"] and last[8] == "1", f"memory and vCPUs: {last}")
+    expect(before - 1 <= int(first[2]) <= int(last[2]) <= after, f"seconds: {before}, {first[2]}, {last[2]}, {after}")
+    expect(40 < float(last[3]) <= 110, f"a spinning guest uses {last[3]}% of a CPU")
+
+
+@suite.check
 def top_takes_keys(host):
     """On a terminal; `q` ends it."""
     host.run("(sleep 3; printf q) | timeout 30 script -q -f -c 'xl top' /run/top >/dev/null")
@@ -96,6 +110,14 @@ def sysrq_reaches_the_guest(host):
     need_plain(host)
     host.run("xl sysrq plain h")
     host.until("the guest's kernel answers", lambda: "sysrq: HELP" in host.guest("plain", "dmesg | tail -n 5"), 30)
+
+
+@suite.check
+def trigger_nmi_reaches_the_guest(host):
+    need_plain(host)
+    host.run("xl trigger plain nmi")
+    host.until("the guest counts an NMI", lambda: any(int(n) for n in host.guest(
+        "plain", "awk '/^ *NMI:/ { print $2 }' /proc/interrupts; dmesg | grep -c 'NMI received' || true").split()), 20)
 
 
 @suite.check
