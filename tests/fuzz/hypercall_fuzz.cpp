@@ -169,9 +169,10 @@ void Play::call() {
     for (unsigned i = 0; i < (how & 7u) && i < 5; ++i) c.args[i] = value();
     if (c.number == __HYPERVISOR_domctl || c.number == __HYPERVISOR_sysctl) {
         c.args[0] = WholeMachine::linear();
-        all().put(uint32_t{c.number == __HYPERVISOR_domctl ? XEN_DOMCTL_INTERFACE_VERSION
-                                                           : XEN_SYSCTL_INTERFACE_VERSION},
-                  4);
+        all().put(
+            static_cast<uint32_t>(c.number == __HYPERVISOR_domctl ? XEN_DOMCTL_INTERFACE_VERSION
+                                                                  : XEN_SYSCTL_INTERFACE_VERSION),
+            4);
     }
     if (is_out_of_bounds(c)) return;
     int64_t result;
