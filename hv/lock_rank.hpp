@@ -28,7 +28,7 @@ enum class Rank : uint8_t {
     kHostPaging = 98,  // the hypervisor's own page tables
     kIoApic = 105,     // an I/O APIC's register window
     kPci = 110,        // configuration cycles
-    kFirmware = 112,  // the firmware's run-time services
+    kFirmware = 112,   // the firmware's run-time services
     kFlush = 115,
     kConsole = 120,  // the innermost: anyone may print
 };
