@@ -28,6 +28,7 @@ CPU = "max,-smap,-rdtscp"  # 7.2 breaks PV with SMAP; RDTSCP as for the systems
 BOOT_LINE = "console=com1 com1=115200,8n1 dom0_mem=128M guest_loglvl=all spec-ctrl=eager-fpu"
 BOOT_SECONDS = 60   # from QEMU's start to the first test
 TEST_SECONDS = 30   # for one test
+MANY_FAILURES = 8    # of a group: that many boots anew, that many second questions to the oracle
 TAIL_LINES = 15     # of the console, shown for a boot that failed
 # What must stand on the console for an option of --cmdline to count as tested. Here and below, each
 # hypervisor says it in its own words.
@@ -55,6 +56,10 @@ class Test:
 
     def may_share(self):
         return not (self.has("own-boot") or self.ending())
+
+    def may_fail(self):
+        """On stock Xen, from which we differ on purpose, or here, as it is not built yet."""
+        return any(self.has(o) for o in ("differs", "differs-isolated", "missing"))
 
     def ending(self):
         """What the console must show when the test ends its domain, or None."""
@@ -177,8 +182,9 @@ def wait_for_ending(machine, test):
                    tail=machine.lines[-TAIL_LINES:])
 
 
-def boot_once(hypervisor, tests, images, scratch, cmdline):
-    """Boots, and returns {name: Outcome} up to the end of the run or the death of the machine."""
+def boot_once(hypervisor, tests, images, scratch, cmdline, spoils=True):
+    """Boots, and returns {name: Outcome} up to the end of the run or the death of the machine, or, if
+    that `spoils` the boot, up to the first failure that was not expected."""
     outcomes = {}
     running, since, wait = None, time.monotonic(), BOOT_SECONDS
     by_name = {t.name: t for t in tests}
@@ -205,6 +211,8 @@ def boot_once(hypervisor, tests, images, scratch, cmdline):
             else:
                 outcomes[match[1]] = Outcome(match[2], match[3], time.monotonic() - since)
                 running = None
+                if match[2] == "FAIL" and not by_name[match[1]].may_fail() and spoils:
+                    return outcomes  # it may have left anything behind: the others get a new boot
         waiting = [t.name for t in tests if t.name not in outcomes]
         if waiting:  # nobody running: the boot itself failed, and with it the first of them
             reason = "the machine died in it" if running else "the boot did not reach the tests"
@@ -218,10 +226,20 @@ def boot_once(hypervisor, tests, images, scratch, cmdline):
         machine.close()
 
 
-def boot_group(hypervisor, tests, images, scratch, cmdline):
-    outcomes = {}
+def boot_group(hypervisor, tests, images, scratch, cmdline, is_oracle):
+    """Every test's Outcome. What the oracle fails is asked of it once more, alone: stock Xen's own
+    timers are late or early now and then on a busy host, and what counts is whether it can pass."""
+    outcomes, boots = {}, 0
     while left := [t for t in tests if t.name not in outcomes]:
-        outcomes.update(boot_once(hypervisor, left, images, scratch, cmdline))
+        boots += 1
+        outcomes.update(boot_once(hypervisor, left, images, scratch, cmdline, spoils=boots <= MANY_FAILURES))
+    failed = [t for t in tests if outcomes[t.name].verdict == "FAIL" and not t.may_fail()]
+    if is_oracle and len(failed) <= MANY_FAILURES:
+        for test in failed:
+            again = boot_once(hypervisor, [test], images, scratch, cmdline).get(test.name)
+            if again and again.verdict == "PASS":
+                again.detail = f"stock passed when asked again; at first: {outcomes[test.name].detail}"
+                outcomes[test.name] = again
     return outcomes
 
 
@@ -284,7 +302,7 @@ def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, quick=Fal
                 out(f"      {name}| {line}")
 
     def work(name, group):
-        outcomes = boot_group(hypervisors[name], group, images, scratch, cmdline)
+        outcomes = boot_group(hypervisors[name], group, images, scratch, cmdline, name == "stock")
         with lock:
             for test in group:
                 results[test.name][name] = outcomes[test.name]

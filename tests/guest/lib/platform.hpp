@@ -36,6 +36,9 @@ inline uint64_t rdtsc() {
 /// System time in nanoseconds by the version protocol of vcpu_time_info.
 uint64_t system_time(const volatile vcpu_time_info_t& area);
 uint64_t system_time();
+/// By how many ns a timer may seem to fire too early: a vCPU's clock is set right once a second,
+/// and is behind the hypervisor's by what has gathered since.
+constexpr uint64_t kClockSlack = 50'000;
 /// Waits without blocking, until `done()` or for `ns` nanoseconds; true when done.
 template <typename F>
 bool wait_for(F done, uint64_t ns = 2'000'000'000) {
