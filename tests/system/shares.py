@@ -2,7 +2,7 @@
 
 from framework import Suite, expect
 
-suite = Suite("shares", one_thread=False, cmdline="sched=credit", kernel_args="xenolith.nodemo")
+suite = Suite("shares", cmdline="sched=credit", kernel_args="xenolith.nodemo")
 GUESTS = ["left", "right"]
 SECONDS = 12
 # `xl list` counts tenths: that much of two readings is rounding, not unfairness.
