@@ -72,13 +72,29 @@ void domains() {
     });
 }
 
+void describe_nodes() {
+    for (unsigned n = 0; n < memory::nodes::count(); ++n) {
+        const auto node = static_cast<Node>(n);
+        report("  node {}: {} pages from first to last, {} free", n,
+               memory::nodes::spanned_pages(node, memory::max_page()), memory::free_pages_of(node));
+    }
+}
+
+void describe_virtual_nodes(Domain& d) {
+    auto own = d.virtual_nodes.lock();
+    for (uint32_t n = 0; *own && n < (*own)->count; ++n)
+        report("      its node {} lies on node {}", n, (*own)->nodes[n]);
+}
+
 void memory_report() {
     report("memory: {} pages, {} free, {} claimed", memory::total_pages(), memory::free_pages(),
            memory::outstanding_claims());
+    if (memory::nodes::count() > 1) describe_nodes();
     Domain::for_each([](Domain& d) {
         const DomainPages pages = *d.pages.lock();
-        report("  d{}: {} pages of at most {}, {} claimed", d.id, pages.total, pages.max,
-               pages.claimed);
+        report("  d{}: {} pages of at most {}, {} claimed, from nodes {:x}", d.id, pages.total,
+               pages.max, pages.claimed, (pages.near_nodes & memory::nodes::online()).word(0));
+        describe_virtual_nodes(d);
         return true;
     });
 }
@@ -132,7 +148,7 @@ constexpr Key kKeys[] = {
     {'r', sched::report, "run queues"},
     {'e', events, "event channels"},
     {'g', grants, "grant tables"},
-    {'m', memory_report, "memory"},
+    {'m', memory_report, "memory, by node and domain"},
     {'i', arch::dump_interrupts, "interrupt lines"},
     {'c', cpus, "CPUs and how they slept"},
     {'s', clock, "clock"},

@@ -5,6 +5,7 @@
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
 #include "arch/time.hpp"
+#include "hv/console/trace.hpp"
 #include "hv/domain/lifecycle.hpp"
 #include "hv/domain/table.hpp"
 #include "hv/event/event.hpp"
@@ -81,6 +82,7 @@ Result<DomainRef> Domain::create(DomId id, const DomainConfig& config) {
         destroy_parts(*domain);
         return made.error();
     }
+    trace::event(TRC_DOM0_DOM_ADD, id.raw());
     if (config.hardware) hardware_domain.store(domain);
     domain->get();  // the first reference is the domain's life, this one the caller's
     return DomainRef::adopt(domain);
@@ -123,6 +125,7 @@ bool Domain::get() {
 
 void Domain::put() {
     if (references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    trace::event(TRC_DOM0_DOM_REM, id.raw());
     domain_table::leave(*this);
     // Look-ups hold no lock: one that found it just now may still be reading `references`.
     call_rcu(rcu, destroy_after_grace);

@@ -16,10 +16,12 @@
 #include "base/ref.hpp"
 #include "base/result.hpp"
 #include "hv/domain/vcpu.hpp"
+#include "hv/domain/virtual_nodes.hpp"
 #include "hv/grant/grant.hpp"
 #include "hv/limits.hpp"
 #include "hv/lock_rank.hpp"
 #include "hv/memory/heap.hpp"
+#include "hv/memory/nodes.hpp"
 #include "hv/sched/rcu.hpp"
 
 namespace hv {
@@ -44,10 +46,12 @@ struct DomainConfig {
 };
 
 struct DomainPages {
-    uint64_t total = 0;          ///< frames it owns
-    uint64_t max = 0;            ///< XEN_DOMCTL_max_mem
-    uint64_t claimed = 0;        ///< outstanding claim
-    uint64_t shared_frames = 0;  ///< hypervisor frames shown to it
+    uint64_t total = 0;                     ///< frames it owns
+    uint64_t max = 0;                       ///< XEN_DOMCTL_max_mem
+    uint64_t claimed = 0;                   ///< outstanding claim
+    uint64_t shared_frames = 0;             ///< hypervisor frames shown to it
+    NodeMask near_nodes = NodeMask::all();  ///< where its memory should come from
+    Node last_node = 0;                     ///< where the last frames came from
 };
 
 /// An entry of the memory map that XENMEM_set_memory_map gives a domain: the BIOS's e820 layout.
@@ -129,6 +133,7 @@ struct Domain : ListNode<Domain> {
     Mfn shared_mfn = kInvalidMfn;
     Mfn relinquish_cursor{0};
     Locked<heap::OwnedArray<MemoryMapEntry>, Rank::kDomain> memory_map;
+    Locked<heap::Owned<VirtualNodes>, Rank::kDomain> virtual_nodes;  ///< empty: it has none
 
     EventChannels* events = nullptr;
     GrantTable* grants = nullptr;
@@ -138,7 +143,8 @@ struct Domain : ListNode<Domain> {
     int64_t time_offset_seconds = 0;
     uint32_t tsc_mode = 0;
     uint32_t tsc_incarnation = 0;
-    CpuMask node_affinity = CpuMask::all();
+    /// XEN_DOMCTL_setnodeaffinity; until then its memory is taken near to the CPUs it may run on.
+    bool has_node_affinity = false;
     std::atomic<uint32_t> suspend_port{0};  ///< XEN_DOMCTL_subscribe: signalled when it suspends
     std::atomic<bool> debugger_attached{false};  ///< its kernel's breakpoints stop it
 

@@ -4,6 +4,7 @@
 // in this order, and taken back in reverse when a step fails.
 #include "arch/cpu.hpp"
 #include "hv/console/log.hpp"
+#include "hv/console/trace.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/grant/ops.hpp"
 #include "hv/policy/policy.hpp"
@@ -63,6 +64,7 @@ Status map_with_handle(Domain& mapper, Domain& granter, uint32_t handle, gnttab_
     mapper.grants->maptrack.publish(handle, table, op.ref, op.flags);
     op.dev_bus_addr = address_of(pinned.frame);
     op.handle = handle;
+    trace::event(TRC_MEM_PAGE_GRANT_MAP, op.dom);
     return GNTST_okay;
 }
 

@@ -5,6 +5,7 @@
 // freed, as the ABI says.
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
+#include "hv/console/trace.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/grant/ops.hpp"
 #include "hv/memory/allocator.hpp"
@@ -61,6 +62,7 @@ Status hand_over(PageInfo& page, Domain& giver, Domain& receiver, uint32_t ref) 
         return GNTST_general_error;
     }
     complete(table, ref, mfn);
+    trace::event(TRC_MEM_PAGE_GRANT_TRANSFER, receiver.id.raw());
     return GNTST_okay;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "arch/cpu.hpp"
+#include "hv/console/trace.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/grant/ops.hpp"
 
@@ -62,6 +63,7 @@ Access access_of(uint32_t flags) {
         maptrack.unclaim(request.handle, kinds);
         return status;
     }
+    trace::event(TRC_MEM_PAGE_GRANT_UNMAP, mapping->granter->domain.id.raw());
     undone = {mapping->granter, page_info(frame), mapping->ref, request.handle, kinds,
               access_of(flags)};
     return GNTST_okay;

@@ -57,6 +57,7 @@ constexpr Row kRows[] = {
     {XEN_DOMCTL_set_target, kExists, kNone, domctl::set_target},
     {XEN_DOMCTL_settscinfo, kExists, kNone, domctl::settscinfo},
     {XEN_DOMCTL_gettscinfo, kExists, kOnSuccess, domctl::gettscinfo},
+    {XEN_DOMCTL_setvnumainfo, kExists, kNone, domctl::setvnumainfo},
     {XEN_DOMCTL_setnodeaffinity, kExists, kNone, domctl::setnodeaffinity},
     {XEN_DOMCTL_getnodeaffinity, kExists, kNone, domctl::getnodeaffinity},
     {XEN_DOMCTL_set_cpu_policy, kExists, kAlways, domctl::set_cpu_policy},

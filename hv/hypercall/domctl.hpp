@@ -70,6 +70,9 @@ Outcome irq_permission(Call& call);
 Outcome iomem_permission(Call& call);
 Outcome memory_mapping(Call& call);
 
+// virtual_nodes.cpp
+Outcome setvnumainfo(Call& call);
+
 // domctl_refused.cpp
 Outcome refused(Call& call);
 Outcome vm_event_op(Call& call);

@@ -91,6 +91,7 @@ Outcome max_vcpus(Call& call) {
         if (domain.vcpus[n]) continue;
         if (auto added = domain.add_vcpu(VcpuId{n}); !added) return added.error();
     }
+    sched::follow_nodes(domain);
     return Outcome{};
 }
 

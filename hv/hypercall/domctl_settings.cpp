@@ -49,14 +49,17 @@ Outcome subscribe(Call& call) {
 Outcome setnodeaffinity(Call& call) {
     auto nodes = load_bitmap(call.op.u.nodeaffinity.nodemap);
     if (!nodes) return nodes.error();
-    // The one node there is has to be in it: else no CPU and no memory would be left.
-    if (!nodes->test(0)) return Errno::kEINVAL;
-    call.domain->node_affinity = *nodes;
+    if ((*nodes & memory::nodes::online()).empty()) return Errno::kEINVAL;
+    // All of the ABI's nodes mean none in particular.
+    call.domain->has_node_affinity = !(*nodes == NodeMask::all());
+    call.domain->pages.lock()->near_nodes = *nodes;
+    sched::follow_nodes(*call.domain);
     return Outcome{};
 }
 
 Outcome getnodeaffinity(Call& call) {
-    return store_bitmap(call.op.u.nodeaffinity.nodemap, call.domain->node_affinity);
+    const NodeMask nodes = call.domain->pages.lock()->near_nodes;
+    return store_bitmap(call.op.u.nodeaffinity.nodemap, nodes & memory::nodes::online());
 }
 
 Outcome scheduler_op(Call& call) {

@@ -79,6 +79,7 @@ Result<> set_affinity(Call& call) {
     if (argument.flags & XEN_VCPUAFFINITY_HARD) hard = TRY(load_bitmap(argument.cpumap_hard));
     if (argument.flags & XEN_VCPUAFFINITY_SOFT) soft = TRY(load_bitmap(argument.cpumap_soft));
     TRY(sched::set_affinity(*vcpu, hard, soft));
+    sched::follow_nodes(*call.domain);
 
     // The answer is what has an effect.
     const CpuMask effective = hard & sched::pool_of(*call.domain).cpus.snapshot();

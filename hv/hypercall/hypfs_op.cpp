@@ -22,7 +22,7 @@ namespace hv {
 
 namespace {
 
-struct Node {
+struct HypfsNode {
     std::string_view path;  ///< of a folder without the slash at its end: the root is empty
     uint8_t type;
     std::string_view text = {};
@@ -35,7 +35,7 @@ constexpr uint8_t kFolder = XEN_HYPFS_TYPE_DIR, kText = XEN_HYPFS_TYPE_STRING,
                   kNumber = XEN_HYPFS_TYPE_UINT;
 
 // What is in a folder stands right behind it, by name.
-constexpr Node kNodes[] = {
+constexpr HypfsNode kNodes[] = {
     {"", kFolder},
     {"/buildinfo", kFolder},
     {"/buildinfo/changeset", kText, version::kChangeset},
@@ -51,7 +51,7 @@ constexpr Node kNodes[] = {
 };
 
 /// The name of `node` if it lies right in `folder`; empty if not.
-std::string_view name_in(const Node& folder, const Node& node) {
+std::string_view name_in(const HypfsNode& folder, const HypfsNode& node) {
     const std::string_view path = node.path;
     if (path.size() <= folder.path.size() + 1 || !path.starts_with(folder.path)) return {};
     const std::string_view name = path.substr(folder.path.size() + 1);
@@ -64,24 +64,24 @@ constexpr size_t entry_bytes(std::string_view name) {
     return round_up(offsetof(xen_hypfs_dirlistentry, name) + name.size() + 1, 4);
 }
 
-size_t content_bytes(const Node& node) {
+size_t content_bytes(const HypfsNode& node) {
     if (node.type == kText) return node.text.size() + 1;
     if (node.type == kNumber) return sizeof node.number;
     size_t bytes = 0;
-    for (const Node& other : kNodes)
+    for (const HypfsNode& other : kNodes)
         if (const auto name = name_in(node, other); !name.empty()) bytes += entry_bytes(name);
     return bytes;
 }
 
-xen_hypfs_direntry head_of(const Node& node) {
+xen_hypfs_direntry head_of(const HypfsNode& node) {
     return {.type = node.type,
             .encoding = XEN_HYPFS_ENC_PLAIN,
             .content_len = static_cast<uint32_t>(content_bytes(node))};
 }
 
-Result<> write_list(const Node& folder, GuestAddress into) {
+Result<> write_list(const HypfsNode& folder, GuestAddress into) {
     size_t left = content_bytes(folder);
-    for (const Node& node : kNodes) {
+    for (const HypfsNode& node : kNodes) {
         const std::string_view name = name_in(folder, node);
         if (name.empty()) continue;
         constexpr size_t kMost = 64;
@@ -98,7 +98,7 @@ Result<> write_list(const Node& folder, GuestAddress into) {
     return {};
 }
 
-Result<> write_content(const Node& node, GuestAddress into) {
+Result<> write_content(const HypfsNode& node, GuestAddress into) {
     if (node.is_folder()) return write_list(node, into);
     if (node.type == kNumber) return GuestOut<uint32_t>(into.raw()).store(node.number);
     const GuestOut<char> out(into.raw());
@@ -108,7 +108,7 @@ Result<> write_content(const Node& node, GuestAddress into) {
 
 /// The node that a path of the guest's names. kEINVAL: too long, no NUL at its end, or not from
 /// the root; kENOENT.
-Result<const Node*> find(uint64_t address, uint64_t bytes) {
+Result<const HypfsNode*> find(uint64_t address, uint64_t bytes) {
     char path[XEN_HYPFS_MAX_PATHLEN];
     if (bytes == 0 || bytes > sizeof path) return Errno::kEINVAL;
     TRY(GuestIn<char>(address).load_many({path, bytes}));
@@ -116,13 +116,13 @@ Result<const Node*> find(uint64_t address, uint64_t bytes) {
     if (path[bytes - 1] != '\0' || name.find('\0') != name.npos || !name.starts_with('/'))
         return Errno::kEINVAL;
     if (name.ends_with('/')) name.remove_suffix(1);
-    for (const Node& node : kNodes)
+    for (const HypfsNode& node : kNodes)
         if (node.path == name) return &node;
     return Errno::kENOENT;
 }
 
 /// The head always, so that the caller learns how much room it needs; kENOBUFS: the rest not.
-Result<> read(const Node& node, GuestAddress buffer, uint64_t room) {
+Result<> read(const HypfsNode& node, GuestAddress buffer, uint64_t room) {
     const xen_hypfs_direntry head = head_of(node);
     if (room < sizeof head) return Errno::kEINVAL;
     TRY(GuestOut<xen_hypfs_direntry>(buffer.raw()).store(head));
@@ -140,7 +140,7 @@ Outcome do_hypfs_op(uint64_t command, uint64_t path, uint64_t path_bytes, uint64
         if (path || path_bytes || buffer || buffer_bytes) return Errno::kEINVAL;
         return Outcome{int64_t{XEN_HYPFS_VERSION}};
     }
-    const Node* node = TRY(find(path, path_bytes));
+    const HypfsNode* node = TRY(find(path, path_bytes));
     switch (operation) {
         case XEN_HYPFS_OP_read:
             return read(*node, GuestAddress(buffer), buffer_bytes);

@@ -87,6 +87,7 @@ Result<Exchange> decode(const xen_memory_exchange_t& x) {
         .out_per_chunk = uint64_t{1} << (chunk_order - x.out.extent_order),
     };
     TRY(policy::check(policy::Op::kManageMemory, *arch::current().domain, exchange.domain.get()));
+    exchange.options.near = exchange.domain->pages.lock()->near_nodes;
     return exchange;
 }
 

@@ -28,9 +28,11 @@ Outcome maximum_gpfn(uint64_t address, uint64_t start);
 Outcome machphys_mapping(uint64_t address, uint64_t start);
 Outcome machphys_mfn_list(uint64_t address, uint64_t start);
 Outcome machphys_compat_mfn_list(uint64_t address, uint64_t start);
-Outcome get_vnumainfo(uint64_t address, uint64_t start);
 Outcome pod_target(uint64_t address, uint64_t start);
 Outcome reserved_device_memory_map(uint64_t address, uint64_t start);
+
+// virtual_nodes.cpp
+Outcome get_vnumainfo(uint64_t address, uint64_t start);
 
 // memory_map.cpp
 Outcome memory_map(uint64_t address, uint64_t start);

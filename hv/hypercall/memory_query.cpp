@@ -91,15 +91,6 @@ Outcome machphys_compat_mfn_list(uint64_t, uint64_t) {
     return Errno::kEOPNOTSUPP;  // 32-bit guests' table: there are no such guests
 }
 
-Outcome get_vnumainfo(uint64_t address, uint64_t) {
-    auto topology = GuestIn<xen_vnuma_topology_info>(address).load();
-    if (!topology) return topology.error();
-    if (topology->pad != 0) return Errno::kEINVAL;
-    auto domain = subject_of(topology->domid);
-    if (!domain) return domain.error();
-    return Errno::kEOPNOTSUPP;  // no domain has virtual nodes
-}
-
 Outcome pod_target(uint64_t address, uint64_t) {
     auto target = GuestIn<xen_pod_target_t>(address).load();
     if (!target) return target.error();

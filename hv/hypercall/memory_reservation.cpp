@@ -10,6 +10,7 @@
 
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
+#include "hv/console/trace.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/memory_op.hpp"
@@ -33,16 +34,37 @@ struct Request {
     memory::AllocOptions options;
 };
 
-/// XENMEMF_*: the width of addresses. There is one NUMA node, so only an exact wish for another
-/// one can fail.
-Result<memory::AllocOptions> decode_flags(uint32_t flags) {
+/// A node of the domain's own: the machine's node that it lies on. kEINVAL: it has no such.
+Result<uint8_t> node_behind(Domain& domain, unsigned virtual_node) {
+    auto own = domain.virtual_nodes.lock();
+    if (!*own) return memory::AllocOptions::kAnyNode;
+    if (virtual_node >= (*own)->count) return Errno::kEINVAL;
+    return (*own)->nodes[virtual_node];
+}
+
+/// XENMEMF_*: the width of addresses, and a node: the domain's own, or the machine's, which only
+/// the control domain can ask for.
+Result<memory::AllocOptions> decode_flags(uint32_t flags, Domain& domain) {
     memory::AllocOptions options;
     const unsigned bits = XENMEMF_get_address_bits(flags);
     if (bits && bits <= kPageShift) return Errno::kEINVAL;
     if (bits) options.address_bits = bits;
     const unsigned node = XENMEMF_get_node(flags);
-    constexpr unsigned kNoNode = 0xff;
-    if ((flags & XENMEMF_exact_node_request) && node != 0 && node != kNoNode) return Errno::kEINVAL;
+    const bool exact = flags & XENMEMF_exact_node_request;
+    if (flags & XENMEMF_vnode) {
+        options.node = TRY(node_behind(domain, node));
+        options.exact_node = exact && options.node != memory::AllocOptions::kAnyNode;
+        return options;
+    }
+    if (node == memory::AllocOptions::kAnyNode) return options;
+    if (!arch::current().domain->privileged) {
+        if (exact) return Errno::kEINVAL;
+        return options;
+    }
+    constexpr unsigned kNodesOfAbi = 64;
+    if (node >= kNodesOfAbi) return Errno::kEINVAL;
+    options.node = static_cast<uint8_t>(node);
+    options.exact_node = exact;
     return options;
 }
 
@@ -50,11 +72,12 @@ Result<Request> decode(uint64_t address, uint64_t start) {
     const auto r = TRY(GuestIn<xen_memory_reservation_t>(address).load());
     if (r.nr_extents > kMaxExtents || start >= r.nr_extents) return Errno::kEINVAL;
     if (r.extent_order > max_order()) return Errno::kEPERM;
-    // Before the domain: a member that exists already is not destroyed when TRY leaves a braced
-    // list.
-    const memory::AllocOptions options = TRY(decode_flags(r.mem_flags));
+    // Both before the braced list: a member of it that exists already is not destroyed when TRY
+    // leaves it.
+    DomainRef domain = TRY(Domain::find_or_self(DomId{r.domid}));
+    const memory::AllocOptions options = TRY(decode_flags(r.mem_flags, *domain));
     Request request{
-        .domain = TRY(Domain::find_or_self(DomId{r.domid})),
+        .domain = static_cast<DomainRef&&>(domain),
         .extents = GuestIn<xen_pfn_t>(r.extent_start),
         .answers = GuestOut<xen_pfn_t>(r.extent_start),
         .count = r.nr_extents,
@@ -96,6 +119,8 @@ Result<> populate(const Request& request, uint64_t index) {
 
 Result<> decrease(const Request& request, uint64_t index) {
     const xen_pfn_t first = TRY(request.extents.load(index));
+    trace::event(TRC_MEM_DECREASE_RESERVATION, trace::low(first), trace::high(first),
+                 request.domain->id.raw(), request.order);
     for (uint64_t i = 0; i < (uint64_t{1} << request.order); ++i) {
         PageRef page = TRY(PageRef::take(Mfn{first + i}, request.domain->id));
         if (!page->clear_allocated()) return Errno::kEINVAL;

@@ -4,6 +4,7 @@
 #include <xen/sched.h>
 
 #include "arch/cpu.hpp"
+#include "hv/console/trace.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/hypercall/handlers.hpp"
@@ -21,12 +22,15 @@ Domain& caller() {
 
 Outcome shutdown(GuestIn<sched_shutdown> arg) {
     const auto request = TRY(arg.load());
+    trace::event(TRC_SCHED_SHUTDOWN, caller().id.raw(), arch::current().id.raw(), request.reason);
     caller().shutdown(static_cast<uint8_t>(request.reason));
     return {};
 }
 
 Outcome latch_shutdown_code(GuestIn<sched_shutdown> arg) {
     const auto request = TRY(arg.load());
+    trace::event(TRC_SCHED_SHUTDOWN_CODE, caller().id.raw(), arch::current().id.raw(),
+                 request.reason);
     LockGuard guard(caller().life_lock);
     if (caller().shutdown_code == kNoCode)
         caller().shutdown_code = static_cast<uint8_t>(request.reason);

@@ -54,6 +54,7 @@ constexpr Row kRows[] = {
     {XEN_SYSCTL_livepatch_op, Op::kControlHost, kOnSuccess, sysctl::livepatch_op},
     {XEN_SYSCTL_psr_cmt_op, Op::kControlHost, kOnSuccess, sysctl::no_cache_monitoring},
     {XEN_SYSCTL_psr_alloc, Op::kControlHost, kOnSuccess, sysctl::no_cache_monitoring},
+    {XEN_SYSCTL_tbuf_op, Op::kControlHost, kOnSuccess, sysctl::tbuf_op},
     {XEN_SYSCTL_perfc_op, Op::kControlHost, kOnSuccess, sysctl::perfc_op},
     {XEN_SYSCTL_coverage_op, Op::kControlHost, kOnSuccess, sysctl::no_coverage},
 };

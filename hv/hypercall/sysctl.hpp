@@ -34,6 +34,9 @@ Outcome no_coverage(xen_sysctl& op);
 // sysctl_counters.cpp
 Outcome perfc_op(xen_sysctl& op);
 
+// sysctl_trace.cpp
+Outcome tbuf_op(xen_sysctl& op);
+
 // sysctl_power.cpp
 Outcome get_pmstat(xen_sysctl& op);
 Outcome pm_op(xen_sysctl& op);

@@ -39,6 +39,14 @@ void count_siblings(xen_sysctl_physinfo& info) {
     info.cores_per_socket = std::max(in_package / info.threads_per_core, uint32_t{1});
 }
 
+/// A node's size from its first frame to its last, as Xen counts it, and what of it is free.
+xen_sysctl_meminfo_t describe(Node node) {
+    const Mfn end = memory::max_page();
+    const uint64_t pages =
+        memory::nodes::count() == 1 ? end.raw() : memory::nodes::spanned_pages(node, end);
+    return {pages << kPageShift, memory::free_pages_of(node) << kPageShift};
+}
+
 }  // namespace
 
 Outcome physinfo(xen_sysctl& op) {
@@ -47,8 +55,8 @@ Outcome physinfo(xen_sysctl& op) {
     count_siblings(info);
     info.nr_cpus = cpu_count();
     info.max_cpu_id = cpu_limit() - 1;
-    info.nr_nodes = 1;
-    info.max_node_id = 0;
+    info.nr_nodes = memory::nodes::count();
+    info.max_node_id = info.nr_nodes - 1;
     info.cpu_khz = static_cast<uint32_t>(arch::tsc_khz());
     info.capabilities =
         XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1 | XEN_SYSCTL_PHYSCAP_gnttab_v2;
@@ -75,7 +83,7 @@ Outcome cputopoinfo(xen_sysctl& op) {
                                       XEN_INVALID_NODE_ID};
         if (arch::online_cpus().test(cpu)) {
             const arch::CpuPlace at = arch::place_of(cpu);
-            place = {at.core, at.package, 0};
+            place = {at.core, at.package, arch::node_of_cpu(cpu)};
         }
         if (auto told = into.store(place, cpu); !told) return told;
     }
@@ -87,16 +95,18 @@ Outcome numainfo(xen_sysctl& op) {
     const GuestOut<xen_sysctl_meminfo_t> memory_of(info.meminfo);
     const GuestOut<uint32_t> distance(info.distance);
     const bool asked = !memory_of.is_null() || !distance.is_null();
-    info.num_nodes = asked ? std::min(info.num_nodes, uint32_t{1}) : 1;
-    if (!asked || info.num_nodes == 0) return Outcome{};
-    if (!memory_of.is_null()) {
-        const xen_sysctl_meminfo_t all = {memory::max_page().raw() << kPageShift,
-                                          memory::free_pages() << kPageShift};
-        if (auto told = memory_of.store(all); !told) return told;
+    const uint32_t count = memory::nodes::count();
+    info.num_nodes = asked ? std::min(info.num_nodes, count) : count;
+    if (!asked) return Outcome{};
+    for (uint32_t n = 0; n < info.num_nodes; ++n) {
+        const auto node = static_cast<Node>(n);
+        if (!memory_of.is_null())
+            if (auto told = memory_of.store(describe(node), n); !told) return told;
+        for (uint32_t to = 0; to < info.num_nodes && !distance.is_null(); ++to) {
+            const uint32_t far = memory::nodes::distance(node, static_cast<Node>(to));
+            if (auto told = distance.store(far, n * info.num_nodes + to); !told) return told;
+        }
     }
-    constexpr uint32_t kToItself = 10;  // ACPI's SLIT counts in tenths of it
-    if (!distance.is_null())
-        if (auto told = distance.store(kToItself); !told) return told;
     return Outcome{};
 }
 
@@ -116,10 +126,14 @@ Outcome getcpuinfo(xen_sysctl& op) {
 Outcome availheap(xen_sysctl& op) {
     auto& heap = op.u.availheap;
     constexpr int32_t kAnyNode = -1;
-    if (heap.node != kAnyNode && heap.node != 0) return Errno::kEINVAL;
+    const bool whole = heap.node == kAnyNode;
+    if (!whole && (heap.node < 0 || heap.node >= static_cast<int32_t>(memory::nodes::count())))
+        return Errno::kEINVAL;
     // Only the whole: free memory is not counted by width of address.
     if (heap.min_bitwidth != 0 || heap.max_bitwidth != 0) return Errno::kEOPNOTSUPP;
-    heap.avail_bytes = memory::free_pages() << kPageShift;
+    const uint64_t pages =
+        whole ? memory::free_pages() : memory::free_pages_of(static_cast<Node>(heap.node));
+    heap.avail_bytes = pages << kPageShift;
     return Outcome{};
 }
 

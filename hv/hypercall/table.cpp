@@ -18,55 +18,55 @@ Outcome no_such_hypercall(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
     return Errno::kENOSYS;
 }
 
-}  // namespace
+/// Guests get no performance counters: as Xen without `vpmu=`.
+Outcome no_counters(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
+    return Errno::kEOPNOTSUPP;
+}
 
-struct HypercallTable {
-    HypercallHandler handler[kHypercalls];
+constexpr HypercallTable all_handlers() {
+    HypercallTable table = {};
+    for (HypercallHandler& h : table.handler) h = no_such_hypercall;
+    table.handler[__HYPERVISOR_set_trap_table] = do_set_trap_table;
+    table.handler[__HYPERVISOR_mmu_update] = do_mmu_update;
+    table.handler[__HYPERVISOR_set_gdt] = do_set_gdt;
+    table.handler[__HYPERVISOR_stack_switch] = do_stack_switch;
+    table.handler[__HYPERVISOR_fpu_taskswitch] = do_fpu_taskswitch;
+    table.handler[__HYPERVISOR_sched_op_compat] = do_sched_op_compat;
+    table.handler[__HYPERVISOR_platform_op] = do_platform_op;
+    table.handler[__HYPERVISOR_set_debugreg] = do_set_debugreg;
+    table.handler[__HYPERVISOR_get_debugreg] = do_get_debugreg;
+    table.handler[__HYPERVISOR_update_descriptor] = do_update_descriptor;
+    table.handler[__HYPERVISOR_memory_op] = do_memory_op;
+    table.handler[__HYPERVISOR_multicall] = do_multicall;
+    table.handler[__HYPERVISOR_update_va_mapping] = do_update_va_mapping;
+    table.handler[__HYPERVISOR_set_timer_op] = do_set_timer_op;
+    table.handler[__HYPERVISOR_xen_version] = do_xen_version;
+    table.handler[__HYPERVISOR_console_io] = do_console_io;
+    table.handler[__HYPERVISOR_grant_table_op] = do_grant_table_op;
+    table.handler[__HYPERVISOR_vm_assist] = do_vm_assist;
+    table.handler[__HYPERVISOR_update_va_mapping_otherdomain] = do_update_va_mapping_otherdomain;
+    table.handler[__HYPERVISOR_iret] = do_iret;
+    table.handler[__HYPERVISOR_vcpu_op] = do_vcpu_op;
+    table.handler[__HYPERVISOR_set_segment_base] = do_set_segment_base;
+    table.handler[__HYPERVISOR_mmuext_op] = do_mmuext_op;
+    table.handler[__HYPERVISOR_sched_op] = do_sched_op;
+    table.handler[__HYPERVISOR_callback_op] = do_callback_op;
+    table.handler[__HYPERVISOR_event_channel_op] = do_event_channel_op;
+    table.handler[__HYPERVISOR_physdev_op] = do_physdev_op;
+    table.handler[__HYPERVISOR_sysctl] = do_sysctl;
+    table.handler[__HYPERVISOR_domctl] = do_domctl;
+    table.handler[__HYPERVISOR_nmi_op] = do_nmi_op;
+    table.handler[__HYPERVISOR_kexec_op] = do_kexec_op;
+    table.handler[__HYPERVISOR_hypfs_op] = do_hypfs_op;
+    table.handler[__HYPERVISOR_set_callbacks] = do_set_callbacks;
+    table.handler[__HYPERVISOR_event_channel_op_compat] = do_event_channel_op_compat;
+    table.handler[__HYPERVISOR_physdev_op_compat] = do_physdev_op_compat;
+    table.handler[__HYPERVISOR_arch_0] = do_mca;
+    table.handler[__HYPERVISOR_xenpmu_op] = no_counters;
+    return table;
+}
 
-    constexpr HypercallTable() {
-        for (HypercallHandler& h : handler) h = no_such_hypercall;
-        handler[__HYPERVISOR_set_trap_table] = do_set_trap_table;
-        handler[__HYPERVISOR_mmu_update] = do_mmu_update;
-        handler[__HYPERVISOR_set_gdt] = do_set_gdt;
-        handler[__HYPERVISOR_stack_switch] = do_stack_switch;
-        handler[__HYPERVISOR_fpu_taskswitch] = do_fpu_taskswitch;
-        handler[__HYPERVISOR_sched_op_compat] = do_sched_op_compat;
-        handler[__HYPERVISOR_platform_op] = do_platform_op;
-        handler[__HYPERVISOR_set_debugreg] = do_set_debugreg;
-        handler[__HYPERVISOR_get_debugreg] = do_get_debugreg;
-        handler[__HYPERVISOR_update_descriptor] = do_update_descriptor;
-        handler[__HYPERVISOR_memory_op] = do_memory_op;
-        handler[__HYPERVISOR_multicall] = do_multicall;
-        handler[__HYPERVISOR_update_va_mapping] = do_update_va_mapping;
-        handler[__HYPERVISOR_set_timer_op] = do_set_timer_op;
-        handler[__HYPERVISOR_xen_version] = do_xen_version;
-        handler[__HYPERVISOR_console_io] = do_console_io;
-        handler[__HYPERVISOR_grant_table_op] = do_grant_table_op;
-        handler[__HYPERVISOR_vm_assist] = do_vm_assist;
-        handler[__HYPERVISOR_update_va_mapping_otherdomain] = do_update_va_mapping_otherdomain;
-        handler[__HYPERVISOR_iret] = do_iret;
-        handler[__HYPERVISOR_vcpu_op] = do_vcpu_op;
-        handler[__HYPERVISOR_set_segment_base] = do_set_segment_base;
-        handler[__HYPERVISOR_mmuext_op] = do_mmuext_op;
-        handler[__HYPERVISOR_sched_op] = do_sched_op;
-        handler[__HYPERVISOR_callback_op] = do_callback_op;
-        handler[__HYPERVISOR_event_channel_op] = do_event_channel_op;
-        handler[__HYPERVISOR_physdev_op] = do_physdev_op;
-        handler[__HYPERVISOR_sysctl] = do_sysctl;
-        handler[__HYPERVISOR_domctl] = do_domctl;
-        handler[__HYPERVISOR_nmi_op] = do_nmi_op;
-        handler[__HYPERVISOR_kexec_op] = do_kexec_op;
-        handler[__HYPERVISOR_hypfs_op] = do_hypfs_op;
-        handler[__HYPERVISOR_set_callbacks] = do_set_callbacks;
-        handler[__HYPERVISOR_event_channel_op_compat] = do_event_channel_op_compat;
-        handler[__HYPERVISOR_physdev_op_compat] = do_physdev_op_compat;
-        handler[__HYPERVISOR_arch_0] = do_mca;
-    }
-};
-
-namespace {
-
-constexpr HypercallTable kPlain;
+constexpr HypercallTable kPlain = all_handlers();
 
 /// The same with a note of each call (counters.hpp), for the debug build.
 template <unsigned Number>
@@ -76,23 +76,23 @@ Outcome noted(uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5) {
 }
 template <size_t... Number>
 constexpr HypercallTable with_notes(std::index_sequence<Number...>) {
-    HypercallTable table;
+    HypercallTable table = kPlain;
     if constexpr (counters::kOn) ((table.handler[Number] = noted<Number>), ...);
     return table;
 }
 
 }  // namespace
 
-// The entry code calls by it, too.
-extern "C" constinit const HypercallTable hypercall_table;
 constinit const HypercallTable hypercall_table =
     with_notes(std::make_index_sequence<kHypercalls>{});
+constinit std::atomic<const HypercallTable*> hypercalls_in_use{&hypercall_table};
 
 HypercallHandler find_hypercall(uint64_t number) {
     if (number >= kHypercalls) [[unlikely]]
         return no_such_hypercall;
     // The guest chooses the index: keep the bound under speculation as well.
-    return hypercall_table.handler[base::index_nospec(number, kHypercalls)];
+    return hypercalls_in_use.load(std::memory_order_relaxed)
+        ->handler[base::index_nospec(number, kHypercalls)];
 }
 
 namespace {

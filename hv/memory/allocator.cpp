@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "arch/cpu.hpp"
+#include "arch/topology.hpp"
 #include "hv/console/log.hpp"
 #include "hv/memory/free_memory.hpp"
 
@@ -47,7 +48,11 @@ void add_free_range(MachineRange range) {
     const Mfn end{range.end >> kPageShift};
     if (first >= end) return;
     auto memory = free_memory.lock();
-    memory->free += memory->sections.add(first, end, memory->buddy);
+    for (Mfn at = first; at < end;) {
+        const Mfn stop = std::min(end, nodes::end_of_stretch(at));
+        memory->count(nodes::of(at), memory->sections.add(at, stop, memory->buddy));
+        at = stop;
+    }
     memory->max_page = std::max(memory->max_page, end);
 }
 
@@ -65,29 +70,56 @@ Result<Mfn> take_table_frame() {
     return free_memory.unlocked().sections.take_table_frame();
 }
 
-Result<Mfn> take_block(unsigned order, unsigned address_bits, uint64_t claimed) {
+namespace {
+
+Result<Mfn> take_of_node(FreeMemory& memory, Node node, unsigned order, Mfn limit) {
+    const unsigned max_zone = limit.raw() > 1 ? Buddy::zone_of(limit - 1) : 0;
+    for (;;) {
+        const unsigned zone = memory.buddy.best_zone(order, max_zone, node);
+        if (zone && zone >= memory.sections.best_zone(limit, node))
+            return memory.buddy.take(order, zone, node);
+        // Higher memory first: low memory is for those who ask for it. When nothing is left to
+        // populate (or to back it with), what is populated has to do.
+        if (!memory.sections.populate_highest(limit, node, memory.buddy)) {
+            if (!zone) return Errno::kENOMEM;
+            return memory.buddy.take(order, zone, node);
+        }
+    }
+}
+
+/// Asks the nodes one after the other: the wished one; those that are near; the others.
+Result<Mfn> take_of_nodes(FreeMemory& memory, unsigned order, const AllocOptions& options) {
+    const Mfn limit = limit_of(options.address_bits);
+    const unsigned count = nodes::count();
+    if (count == 1 && !options.exact_node) return take_of_node(memory, 0, order, limit);
+    if (options.node < count) {
+        auto block = take_of_node(memory, options.node, order, limit);
+        if (block || options.exact_node) return block;
+    } else if (options.exact_node) {
+        return Errno::kENOMEM;
+    }
+    const unsigned start = options.node < count ? options.node : 0;
+    for (const bool near : {true, false}) {
+        for (unsigned i = 0; i < count; ++i) {
+            const auto node = static_cast<Node>((start + i) % count);
+            if (options.near.test(node) != near) continue;
+            if (auto block = take_of_node(memory, node, order, limit)) return block;
+        }
+    }
+    return Errno::kENOMEM;
+}
+
+}  // namespace
+
+Result<Mfn> take_block(unsigned order, const AllocOptions& options, uint64_t claimed) {
     if (order > kMaxOrder) return Errno::kENOMEM;
     const uint64_t count = uint64_t{1} << order;
-    const Mfn limit = limit_of(address_bits);
-    const unsigned max_zone = limit.raw() > 1 ? Buddy::zone_of(limit - 1) : 0;
-
     auto memory = free_memory.lock();
     if (memory->free < count) return Errno::kENOMEM;
     if (claimed < count && memory->free - count < memory->claims) return Errno::kENOMEM;
-    for (;;) {
-        const unsigned zone = memory->buddy.best_zone(order, max_zone);
-        if (zone && zone >= memory->sections.best_zone(limit)) {
-            memory->free -= count;
-            return memory->buddy.take(order, zone);
-        }
-        // Higher memory first: low memory is for those who ask for it. When nothing is left to
-        // populate (or to back it with), what is populated has to do.
-        if (!memory->sections.populate_highest(limit, memory->buddy)) {
-            if (!zone) return Errno::kENOMEM;
-            memory->free -= count;
-            return memory->buddy.take(order, zone);
-        }
-    }
+    const Mfn first = TRY(take_of_nodes(*memory, order, options));
+    memory->uncount(nodes::of(first), count);
+    return first;
 }
 
 void prepare_block(Mfn first, unsigned order, bool zeroed, uint64_t refs) {
@@ -113,11 +145,15 @@ void return_block(Mfn first, unsigned order) {
     }
     auto memory = free_memory.lock();
     memory->buddy.insert(first, order, true);
-    memory->free += count;
+    memory->count(nodes::of(first), count);
 }
 
 Result<Mfn> alloc_frames(unsigned order, AllocOptions options) {
-    const Mfn first = TRY(take_block(order, options.address_bits, 0));
+    if (nodes::count() > 1 && options.node == AllocOptions::kAnyNode) {
+        const Node own = arch::node_of_cpu(arch::this_cpu());
+        if (options.near.test(own)) options.node = own;
+    }
+    const Mfn first = TRY(take_block(order, options, 0));
     prepare_block(first, order, options.zeroed, PageInfo::kHypervisor | 1);
     return first;
 }
@@ -133,6 +169,9 @@ void free_frames(Mfn mfn, unsigned order) {
 
 uint64_t free_pages() {
     return free_memory.lock()->free;
+}
+uint64_t free_pages_of(Node node) {
+    return free_memory.lock()->free_of[node];
 }
 uint64_t outstanding_claims() {
     return free_memory.lock()->claims;

@@ -8,6 +8,7 @@
 
 #include "base/result.hpp"
 #include "hv/limits.hpp"
+#include "hv/memory/nodes.hpp"
 #include "hv/memory/page.hpp"
 
 namespace hv::memory {
@@ -31,14 +32,21 @@ Result<Mfn> take_table_frame();
 struct AllocOptions {
     unsigned address_bits = 64;  ///< the whole block lies below 2^address_bits
     bool zeroed = true;          ///< false: the caller overwrites it all (it is scrubbed anyway)
+    static constexpr uint8_t kAnyNode = 0xff;
+    uint8_t node = kAnyNode;  ///< asked first; one that is not there is asked in vain
+    bool exact_node = false;  ///< and no other
+    /// The nodes asked next; the rest comes last. Ignored by alloc_domain_frames(), which knows.
+    NodeMask near = NodeMask::all();
 };
 
-/// 2^order contiguous frames for the hypervisor itself, aligned to their size. kENOMEM.
+/// 2^order contiguous frames for the hypervisor itself, aligned to their size; from the calling
+/// CPU's node if it has some. kENOMEM.
 Result<Mfn> alloc_frames(unsigned order, AllocOptions options = {});
 void free_frames(Mfn mfn, unsigned order);
 
 /// 2^order contiguous frames for `domain`, each with kAllocated and one reference; counted in its
-/// total. kENOMEM: none free, or beyond its max_pages; kEINVAL: the domain is dying.
+/// total. They are taken from the nodes it is near to in turn, then from others. kENOMEM: none
+/// free, or beyond its max_pages; kEINVAL: the domain is dying.
 Result<Mfn> alloc_domain_frames(Domain& domain, unsigned order, AllocOptions options = {});
 
 /// Shows a hypervisor frame to `domain` (its shared info, grant frames): it may map it, read-only
@@ -48,8 +56,8 @@ void share_frame(Mfn mfn, Domain& domain, Access access);
 /// Takes it back; kEBUSY while a mapping is left.
 Result<> unshare_frame(Mfn mfn, Domain& domain);
 
-/// Shows 2^order frames of the hypervisor's for good, read-only, to whom may map DOMID_XEN's.
-void show_to_control_domain(Mfn first, unsigned order);
+/// Shows 2^order frames of the hypervisor's for good to whom may map DOMID_XEN's.
+void show_to_control_domain(Mfn first, unsigned order, Access access);
 
 /// As unshare_frame() without asking for it back: freed when the last mapping goes. For a domain's
 /// end.
@@ -77,6 +85,7 @@ Result<> set_claim(Domain& domain, uint64_t pages);
 uint64_t outstanding_claims();
 
 uint64_t free_pages();
+uint64_t free_pages_of(Node node);
 uint64_t total_pages();  ///< RAM that the machine has for guests and us
 Mfn max_page();          ///< one above the highest frame of RAM
 

@@ -24,29 +24,31 @@ void Buddy::link(Mfn block, unsigned order, bool dirty) {
                     (dirty ? PageInfo::kBlockDirty : 0));
 
     const unsigned zone = zone_of(block);
-    ListHead& list = lists_[zone][order];
+    OfNode& node = nodes_[nodes::of(block)];
+    ListHead& list = node.lists[zone][order];
     Links& own = links(block);
     if (dirty) {
-        own = {kInvalidMfn, list.back};
-        (list.back == kInvalidMfn ? list.front : links(list.back).next) = block;
+        own = {kNoBlock, list.back};
+        (list.back == kNoBlock ? list.front : links(list.back).next) = block;
         list.back = block;
     } else {
-        own = {list.front, kInvalidMfn};
-        (list.front == kInvalidMfn ? list.back : links(list.front).prev) = block;
+        own = {list.front, kNoBlock};
+        (list.front == kNoBlock ? list.back : links(list.front).prev) = block;
         list.front = block;
     }
-    orders_[zone] |= uint32_t{1} << order;
-    zones_ |= uint32_t{1} << zone;
+    node.orders[zone] |= uint32_t{1} << order;
+    node.zones |= uint32_t{1} << zone;
 }
 
 bool Buddy::unlink(Mfn block, unsigned order) {
     const unsigned zone = zone_of(block);
-    ListHead& list = lists_[zone][order];
+    OfNode& node = nodes_[nodes::of(block)];
+    ListHead& list = node.lists[zone][order];
     const Links own = links(block);
-    (own.next == kInvalidMfn ? list.back : links(own.next).prev) = own.prev;
-    (own.prev == kInvalidMfn ? list.front : links(own.prev).next) = own.next;
-    if (list.front == kInvalidMfn) orders_[zone] &= ~(uint32_t{1} << order);
-    if (!orders_[zone]) zones_ &= ~(uint32_t{1} << zone);
+    (own.next == kNoBlock ? list.back : links(own.next).prev) = own.prev;
+    (own.prev == kNoBlock ? list.front : links(own.prev).next) = own.next;
+    if (list.front == kNoBlock) node.orders[zone] &= ~(uint32_t{1} << order);
+    if (!node.orders[zone]) node.zones &= ~(uint32_t{1} << zone);
 
     PageInfo& page = page_of(block);
     const uint64_t refs = page.refs.load(std::memory_order_relaxed);
@@ -60,7 +62,7 @@ void Buddy::insert(Mfn first, unsigned order, bool dirty) {
     invariant(first.raw() != 0, "frame 0 is never free");
     while (order < kMaxOrder) {
         const Mfn buddy{first.raw() ^ (uint64_t{1} << order)};
-        if (!heads_block_of(buddy, order)) break;
+        if (!heads_block_of(buddy, order) || nodes::of(buddy) != nodes::of(first)) break;
         dirty |= unlink(buddy, order);
         if (buddy < first) first = buddy;
         ++order;
@@ -79,19 +81,20 @@ void Buddy::insert_range(Mfn first, uint64_t count, bool dirty) {
     }
 }
 
-unsigned Buddy::best_zone(unsigned order, unsigned max_zone) const {
+unsigned Buddy::best_zone(unsigned order, unsigned max_zone, Node node) const {
     const uint32_t allowed = (uint32_t{2} << max_zone) - 1;
-    for (uint32_t zones = zones_ & allowed; zones;) {
+    for (uint32_t zones = nodes_[node].zones & allowed; zones;) {
         const auto zone = static_cast<unsigned>(std::bit_width(zones)) - 1;
-        if (orders_[zone] >> order) return zone;
+        if (nodes_[node].orders[zone] >> order) return zone;
         zones &= ~(uint32_t{1} << zone);
     }
     return 0;
 }
 
-Mfn Buddy::take(unsigned order, unsigned zone) {
-    auto from = order + static_cast<unsigned>(std::countr_zero(orders_[zone] >> order));
-    const Mfn block = lists_[zone][from].front;
+Mfn Buddy::take(unsigned order, unsigned zone, Node node) {
+    const OfNode& own = nodes_[node];
+    auto from = order + static_cast<unsigned>(std::countr_zero(own.orders[zone] >> order));
+    const Mfn block = own.lists[zone][from].front;
     const bool dirty = unlink(block, from);
     while (from > order) {  // the upper halves stay free
         --from;
@@ -101,11 +104,17 @@ Mfn Buddy::take(unsigned order, unsigned zone) {
 }
 
 bool Buddy::find_dirty(DirtyBlock& block) const {
-    for (uint32_t zones = zones_; zones; zones &= zones - 1) {
+    for (unsigned node = 0; node < nodes::count(); ++node)
+        if (find_dirty(nodes_[node], block)) return true;
+    return false;
+}
+
+bool Buddy::find_dirty(const OfNode& node, DirtyBlock& block) {
+    for (uint32_t zones = node.zones; zones; zones &= zones - 1) {
         const auto zone = static_cast<unsigned>(std::countr_zero(zones));
-        for (uint32_t orders = orders_[zone]; orders; orders &= orders - 1) {
+        for (uint32_t orders = node.orders[zone]; orders; orders &= orders - 1) {
             const auto order = static_cast<unsigned>(std::countr_zero(orders));
-            const Mfn last = lists_[zone][order].back;
+            const Mfn last = node.lists[zone][order].back;
             if (!page_of(last).has(PageInfo::kBlockDirty)) continue;
             block = {last, order};
             return true;

@@ -1,4 +1,5 @@
-// Free blocks of 2^order frames, in lists by zone and order. Buddies always merge.
+// Free blocks of 2^order frames, in lists by node, zone and order. Buddies of one node always
+// merge.
 //
 // A zone is the width of the frame number: zone z holds the frames [2^(z-1), 2^z). An aligned
 // block never crosses a zone's border, so "below 2^n bytes" is "zone at most n - 12". Frame 0 is
@@ -23,12 +24,12 @@ class Buddy {
 
     /// Adds a block whose frames have their per-frame flags set already; merges it.
     void insert(Mfn first, unsigned order, bool dirty);
-    /// Adds [first, first + count) as the largest aligned blocks.
+    /// Adds [first, first + count), of one node, as the largest aligned blocks.
     void insert_range(Mfn first, uint64_t count, bool dirty);
-    /// The highest zone up to `max_zone` that can give a block of `order`; 0: none.
-    unsigned best_zone(unsigned order, unsigned max_zone) const;
+    /// The highest zone up to `max_zone` in which `node` can give a block of `order`; 0: none.
+    unsigned best_zone(unsigned order, unsigned max_zone, Node node) const;
     /// Takes a block out of `zone` (of best_zone()); the rest of a larger one stays.
-    Mfn take(unsigned order, unsigned zone);
+    Mfn take(unsigned order, unsigned zone, Node node);
 
     /// A block in which a frame may need scrubbing, left in its list; false if there is none.
     struct DirtyBlock {
@@ -40,22 +41,29 @@ class Buddy {
     void withdraw(const DirtyBlock& block) { unlink(block.first, block.order); }
 
   private:
-    struct Links {  // in the first bytes of the block
+    static constexpr Mfn kNoBlock{0};  // frame 0 is never free; the lists lie in zeroed memory so
+    struct Links {                     // in the first bytes of the block
         Mfn next;
         Mfn prev;
     };
     struct ListHead {  // clean blocks at the front, dirty ones at the back
-        Mfn front = kInvalidMfn;
-        Mfn back = kInvalidMfn;
+        Mfn front = kNoBlock;
+        Mfn back = kNoBlock;
+    };
+
+    struct OfNode {
+        ListHead lists[kZones][kMaxOrder + 1];
+        uint32_t orders[kZones] = {};  // bit n: the list of order n is not empty
+        uint32_t zones = 0;            // bit z: zone z has a block
     };
 
     static Links& links(Mfn block) { return *arch::mfn_to_virt<Links>(block); }
     void link(Mfn block, unsigned order, bool dirty);
     bool unlink(Mfn block, unsigned order);  ///< whether it was dirty
 
-    ListHead lists_[kZones][kMaxOrder + 1];
-    uint32_t orders_[kZones] = {};  // bit n: the list of order n is not empty
-    uint32_t zones_ = 0;            // bit z: zone z has a block
+    static bool find_dirty(const OfNode& node, DirtyBlock& block);
+
+    OfNode nodes_[nodes::kMaxNodes];
 };
 
 }  // namespace hv::memory

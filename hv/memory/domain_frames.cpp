@@ -30,6 +30,17 @@ Result<> may_grow(const Domain& domain, const DomainPages& pages, uint64_t count
     return {};
 }
 
+/// The nodes that are near to the domain, in turn, unless the caller wishes another one.
+void choose_nodes(DomainPages& pages, AllocOptions& options) {
+    options.near = pages.near_nodes;
+    if (options.node != AllocOptions::kAnyNode) return;
+    size_t node = pages.near_nodes.next(pages.last_node + 1u);
+    if (node >= nodes::count()) node = pages.near_nodes.first();
+    if (node >= nodes::count()) return;
+    pages.last_node = static_cast<Node>(node);
+    options.node = pages.last_node;
+}
+
 /// A claim is consumed by what the domain gets, and restored by nothing.
 void consume_claim(DomainPages& pages, uint64_t count) {
     const uint64_t used = std::min(pages.claimed, count);
@@ -74,8 +85,9 @@ Result<Mfn> alloc_domain_frames(Domain& domain, unsigned order, AllocOptions opt
         auto pages = domain.pages.lock();
         TRY(may_grow(domain, *pages, count));
         claimed = pages->claimed;
+        if (nodes::count() > 1) choose_nodes(*pages, options);
     }
-    const Mfn first = TRY(take_block(order, options.address_bits, claimed));
+    const Mfn first = TRY(take_block(order, options, claimed));
     prepare_block(first, order, options.zeroed, PageInfo::kHypervisor | 1);
     auto entered = enter(domain, first, count);
     if (!entered) {
@@ -112,10 +124,11 @@ void share_frame(Mfn mfn, Domain& domain, Access access) {
                     std::memory_order_release);
 }
 
-void show_to_control_domain(Mfn first, unsigned order) {
+void show_to_control_domain(Mfn first, unsigned order, Access access) {
+    const uint64_t how = access == Access::kReadOnly ? PageInfo::kReadOnly : 0;
     for (uint64_t i = 0; i < (uint64_t{1} << order); ++i)
         page_of(first + i).refs.store(
-            owner_bits(DomId{DOMID_XEN}) | PageInfo::kHypervisor | PageInfo::kReadOnly | 1,
+            owner_bits(DomId{DOMID_XEN}) | PageInfo::kHypervisor | how | 1,
             std::memory_order_release);
 }
 

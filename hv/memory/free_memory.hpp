@@ -12,18 +12,28 @@ namespace hv::memory {
 struct FreeMemory {
     Buddy buddy;
     Sections sections;
-    uint64_t free = 0;       ///< frames, unpopulated ones included
-    uint64_t claims = 0;     ///< of `free`, promised to domains
-    uint64_t described = 0;  ///< RAM in the machine's map, in frames
+    uint64_t free = 0;                        ///< frames, unpopulated ones included
+    uint64_t free_of[nodes::kMaxNodes] = {};  ///< the same by node
+    uint64_t claims = 0;                      ///< of `free`, promised to domains
+    uint64_t described = 0;                   ///< RAM in the machine's map, in frames
     Mfn max_page{0};
+
+    void count(Node node, uint64_t frames) {
+        free += frames;
+        free_of[node] += frames;
+    }
+    void uncount(Node node, uint64_t frames) {
+        free -= frames;
+        free_of[node] -= frames;
+    }
 };
 
 using FreeMemoryLock = Locked<FreeMemory, Rank::kAllocator>;
 extern FreeMemoryLock free_memory;
 
 /// A block with its per-frame flags as they were left by whoever had it; `claimed`: pages that the
-/// caller's own claim covers. kENOMEM.
-Result<Mfn> take_block(unsigned order, unsigned address_bits, uint64_t claimed);
+/// caller's own claim covers. Of several nodes, `options.node` says which to ask first. kENOMEM.
+Result<Mfn> take_block(unsigned order, const AllocOptions& options, uint64_t claimed);
 
 /// Makes a block fit for a new owner: no CPU has a TLB entry left, contents scrubbed (with `zeroed`
 /// also memory that was never used); every frame's refs becomes `refs`, its type none.

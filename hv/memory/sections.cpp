@@ -52,14 +52,14 @@ bool Sections::keep(Range range) {
 }
 
 uint64_t Sections::add(Mfn first, Mfn end, Buddy& buddy) {
-    Range range{std::max(first, Mfn{1}), std::min(end, Mfn{kMaxFrames})};
+    Range range{std::max(first, Mfn{1}), std::min(end, Mfn{kMaxFrames}), nodes::of(first)};
     if (range.first >= range.end) return 0;
 
     if (reserve_count_ == 0 && debt_ == 0) debt_ = kUpperLevels;
     debt_ += charge(range);
     // Small ranges lie in low memory, which is precious: let a larger one pay.
     if (debt_ && range.size() >= 4 * debt_) {
-        set_aside({range.end - debt_, range.end});
+        set_aside({range.end - debt_, range.end, range.node});
         range.end = range.end - debt_;
         debt_ = 0;
     }
@@ -73,7 +73,7 @@ uint64_t Sections::add(Mfn first, Mfn end, Buddy& buddy) {
         } else {  // as far as nothing is populated, one range
             while (stop < range.end && !is_backed(section_of(stop)))
                 stop = std::min(range.end, section_start(section_of(stop) + 1));
-            if (!keep({at, stop})) break;
+            if (!keep({at, stop, range.node})) break;
         }
         added += stop - at;
         at = stop;
@@ -81,17 +81,17 @@ uint64_t Sections::add(Mfn first, Mfn end, Buddy& buddy) {
     return added;
 }
 
-const Sections::Range* Sections::highest(Mfn limit) const {
+const Sections::Range* Sections::highest(Mfn limit, Node node) const {
     const Range* best = nullptr;
     for (size_t i = 0; i < range_count_; ++i) {
-        if (ranges_[i].first >= limit) continue;
+        if (ranges_[i].first >= limit || ranges_[i].node != node) continue;
         if (!best || ranges_[i].first > best->first) best = &ranges_[i];
     }
     return best;
 }
 
-unsigned Sections::best_zone(Mfn limit) const {
-    const Range* range = highest(limit);
+unsigned Sections::best_zone(Mfn limit, Node node) const {
+    const Range* range = highest(limit, node);
     return range ? Buddy::zone_of(std::min(range->end, limit) - 1) : 0;
 }
 
@@ -106,16 +106,16 @@ void Sections::move_to_buddy(uint64_t section, Buddy& buddy) {
             continue;
         }
         ranges_[i] = ranges_[--range_count_];
-        const Range inside{std::max(range.first, start), std::min(range.end, stop)};
+        const Range inside{std::max(range.first, start), std::min(range.end, stop), range.node};
         buddy.insert_range(inside.first, inside.size(), false);
         // At least one of the two fits in the place just freed; for the other, see kMaxRanges.
-        if (range.first < start) keep({range.first, start});
-        if (range.end > stop) keep({stop, range.end});
+        if (range.first < start) keep({range.first, start, range.node});
+        if (range.end > stop) keep({stop, range.end, range.node});
     }
 }
 
-Result<> Sections::populate_highest(Mfn limit, Buddy& buddy) {
-    const Range* range = highest(limit);
+Result<> Sections::populate_highest(Mfn limit, Node node, Buddy& buddy) {
+    const Range* range = highest(limit, node);
     if (!range) return Errno::kENOMEM;
     const uint64_t section = section_of(std::min(range->end, limit) - 1);
     // A section in the middle of a range splits it: only if there is room for the second half.

@@ -11,14 +11,14 @@ namespace hv::memory {
 
 class Sections {
   public:
-    /// Adds [first, end); what lies in populated sections goes to `buddy` at once. Returns how many
-    /// frames became free (some are set aside, and frame 0 is left out).
+    /// Adds [first, end), all of one node; what lies in populated sections goes to `buddy` at once.
+    /// Returns how many frames became free (some are set aside, and frame 0 is left out).
     uint64_t add(Mfn first, Mfn end, Buddy& buddy);
 
-    /// The zone of the highest frame below `limit` that is still unpopulated; 0: none.
-    unsigned best_zone(Mfn limit) const;
+    /// The zone of the node's highest frame below `limit` that is still unpopulated; 0: none.
+    unsigned best_zone(Mfn limit, Node node) const;
     /// Populates the section of that frame. kENOMEM: none left, or nothing to back it with.
-    Result<> populate_highest(Mfn limit, Buddy& buddy);
+    Result<> populate_highest(Mfn limit, Node node, Buddy& buddy);
 
     Result<Mfn> take_table_frame();
 
@@ -26,6 +26,7 @@ class Sections {
     struct Range {
         Mfn first;
         Mfn end;
+        Node node = 0;
         uint64_t size() const { return end - first; }
     };
     /// As many as a firmware's memory map has entries; what does not fit is not used.
@@ -33,7 +34,7 @@ class Sections {
 
     uint64_t charge(Range range);
     void set_aside(Range range);
-    const Range* highest(Mfn limit) const;
+    const Range* highest(Mfn limit, Node node) const;
     bool keep(Range range);
     void move_to_buddy(uint64_t section, Buddy& buddy);
 

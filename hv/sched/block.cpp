@@ -3,6 +3,7 @@
 
 #include <xen/sched.h>
 
+#include "hv/console/trace.hpp"
 #include "hv/event/event.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/sched/core.hpp"
@@ -35,6 +36,11 @@ Result<bool> any_pending(Vcpu& vcpu, const GuestIn<evtchn_port_t>& ports, unsign
     raise_softirq(Softirq::kSchedule);
 }
 
+[[gnu::noinline]] void note_yield() {
+    const Vcpu& vcpu = arch::current();
+    trace::event(TRC_SCHED_YIELD, vcpu.domain->id.raw(), vcpu.id.raw());
+}
+
 }  // namespace
 
 void block_current() {
@@ -43,16 +49,17 @@ void block_current() {
     // Blocked first, then the look at events; who sends one marks it pending first and then looks
     // whether we are blocked.
     vcpu.pause_flags.fetch_or(pause::kBlocked);
-    if (event::has_pending(vcpu))
-        unblock(vcpu);
-    else
-        raise_softirq(Softirq::kSchedule);
+    if (event::has_pending(vcpu)) return unblock(vcpu);
+    trace::event(TRC_SCHED_BLOCK, vcpu.domain->id.raw(), vcpu.id.raw());
+    raise_softirq(Softirq::kSchedule);
 }
 
 void yield_current() {
     RunQueue& queue = queue_of(arch::this_cpu());
     // Those who wait elsewhere have been offered to the idle CPUs, so only this queue matters.
     if (queue.waiting_count.load(std::memory_order_relaxed) != 0) yield_to_waiting(queue);
+    if (trace::is_on()) [[unlikely]]
+        note_yield();
 }
 
 Result<> poll_current(const sched_poll& poll) {
@@ -72,6 +79,7 @@ Result<> poll_current(const sched_poll& poll) {
         if (!found.ok()) return found.error();
         return {};
     }
+    trace::event(TRC_SCHED_BLOCK, vcpu.domain->id.raw(), vcpu.id.raw());
     if (poll.timeout) vcpu.poll_timer.set(static_cast<Nanoseconds>(poll.timeout));
     raise_softirq(Softirq::kSchedule);
     return {};

@@ -1,6 +1,7 @@
 // Waking, sleeping and pausing. Whoever changes what Vcpu::runnable() looks at does so first and
 // then calls wake() or sleep_*(), which look at it under the queue's lock: whatever the order in
 // which two such calls get the lock, the last one sees the final state.
+#include "hv/console/trace.hpp"
 #include "hv/event/event.hpp"
 #include "hv/sched/core.hpp"
 
@@ -14,11 +15,13 @@ void wake(Vcpu& vcpu) {
         }
         vcpu.pause_flags.fetch_and(~pause::kBlocked);
     }
+    trace::event(TRC_SCHED_WAKE, vcpu.domain->id.raw(), vcpu.id.raw());
     place(vcpu);
 }
 
 void sleep_nosync(Vcpu& vcpu) {
     if (!vcpu.sched_data) return;
+    trace::event(TRC_SCHED_SLEEP, vcpu.domain->id.raw(), vcpu.id.raw());
     QueueLock queue(vcpu);
     if (vcpu.runnable()) return;
     if (queue->current == &vcpu) {

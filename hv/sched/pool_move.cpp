@@ -70,6 +70,7 @@ Result<> move_domain(Domain& domain, uint32_t id) {
     std::swap(data.settings, belongings.settings);
     std::swap(data.pool, belongings.pool);
     domain.config.cpupool_id = id;
+    follow_nodes(domain);
     domain_unpause(domain);
     return {};
 }

@@ -1,4 +1,5 @@
 // How long each vCPU ran, waited, slept and was stopped, and the copies of that in guest memory.
+#include "hv/console/trace.hpp"
 #include "hv/hypercall/guest_ptr.hpp"
 #include "hv/sched/core.hpp"
 
@@ -34,6 +35,10 @@ void change_runstate(Vcpu& vcpu, int state, Nanoseconds now) {
         r.time[r.state] += static_cast<uint64_t>(now - entered);
         r.state_entry_time = static_cast<uint64_t>(now);
     }
+    constexpr unsigned kOldShift = 8, kNewShift = 4;  // both states are part of the event
+    trace::event(TRC_SCHED_RUNSTATE_CHANGE | static_cast<uint32_t>(r.state) << kOldShift |
+                     static_cast<uint32_t>(state) << kNewShift,
+                 vcpu.id.raw() | uint32_t{vcpu.domain->id.raw()} << 16);
     r.state = state;
 }
 

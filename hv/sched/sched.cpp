@@ -7,6 +7,7 @@
 #include <xen/sysctl.h>
 
 #include "hv/console/log.hpp"
+#include "hv/console/trace.hpp"
 #include "hv/memory/heap.hpp"
 #include "hv/sched/core.hpp"
 
@@ -47,6 +48,19 @@ Choice choose(RunQueue& queue, Vcpu& prev) XEN_TSA(requires_capability(queue.loc
     return ask(false);
 }
 
+void trace_switch(const Vcpu& prev, const Vcpu& next, Nanoseconds now) {
+    if (!trace::is_on()) [[likely]]
+        return;
+    const auto since = [&](const Vcpu& vcpu) {
+        return static_cast<uint64_t>(now) - vcpu.runstate.state_entry_time;
+    };
+    trace::event(TRC_SCHED_SWITCH_INFPREV, prev.domain->id.raw(), prev.id.raw(), since(prev));
+    trace::event(TRC_SCHED_SWITCH_INFNEXT, next.domain->id.raw(), next.id.raw(),
+                 next.runstate.state == RUNSTATE_runnable ? since(next) : 0, 0);
+    trace::event(TRC_SCHED_SWITCH, prev.domain->id.raw(), prev.id.raw(), next.domain->id.raw(),
+                 next.id.raw());
+}
+
 /// Softirq::kSchedule.
 void schedule() {
     Vcpu& prev = arch::current();
@@ -61,10 +75,13 @@ void schedule() {
         queue.slice.stop();
     if (choice.next) offer_waiting(queue);
     if (&next == &prev) {
+        trace::event(TRC_SCHED_CONTINUE_RUNNING,
+                     next.id.raw() | uint32_t{next.domain->id.raw()} << 16);
         queue.lock.unlock();
         return;
     }
     const Nanoseconds now = arch::now();
+    trace_switch(prev, next, now);
     change_runstate(prev, state_after_running(prev), now);
     change_runstate(next, RUNSTATE_running, now);
     next.is_running.store(true);
@@ -150,12 +167,14 @@ Result<> init_domain(Domain& domain) {
     data->settings = *settings;
     pool->domains.fetch_add(1);
     domain.sched_data = data;
+    trace::event(TRC_SCHED_DOM_ADD, domain.id.raw());
     return {};
 }
 
 void destroy_domain(Domain& domain) {
     if (!domain.sched_data) return;
     stop_watchdogs(domain);
+    trace::event(TRC_SCHED_DOM_REM, domain.id.raw());
     DomainData* data = &data_of(domain);
     domain.sched_data = nullptr;
     data->pool->policy->destroy_domain(data->settings);
@@ -218,6 +237,7 @@ Result<> domain_control(Domain& domain, xen_domctl_scheduler_op& op) {
     if (op.sched_id != policy.id || op.cmd > XEN_DOMCTL_SCHEDOP_getvcpuinfo) return Errno::kEINVAL;
     if (!policy.domain_control) return {};
     TRY(policy.domain_control(domain, data_of(domain).settings, op));
+    trace::event(TRC_SCHED_ADJDOM, domain.id.raw());
     if (op.cmd != XEN_DOMCTL_SCHEDOP_putinfo) return {};
     // A lower cap is to stop it now, a higher one to let it go on.
     for_each_vcpu(domain, [](Vcpu& vcpu) {

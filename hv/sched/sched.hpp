@@ -71,6 +71,10 @@ Result<> set_affinity(Vcpu& vcpu, const CpuMask& hard, const CpuMask& soft);
 /// or nothing to undo; kEBUSY: overridden already.
 Result<> pin_override_current(int32_t pcpu);
 
+/// Has the domain's memory come from the nodes of the CPUs that its vCPUs may (and would like to)
+/// run on, unless it was told nodes of its own (Domain::has_node_affinity). Under the control lock.
+void follow_nodes(Domain& domain);
+
 /// Takes it back, for the tools; nothing happens if there is none.
 void end_pin_override(Vcpu& vcpu);
 

@@ -17,6 +17,7 @@ enum class Softirq : uint8_t {
     kTime,      // the clock's scale has changed
     kSchedule,  // choose a vCPU anew
     kConsole,   // the ring has new text: whoever reads it is told
+    kTrace,     // a trace buffer is half full: whoever reads it is told
     kExitWork,  // nothing itself: the way back to the guest is to look at everything
     kCount,
 };

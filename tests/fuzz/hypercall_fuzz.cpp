@@ -160,7 +160,8 @@ void Play::fill() {
 bool is_out_of_bounds(const WholeMachine::Call& c) {
     if (c.number != __HYPERVISOR_sysctl) return false;
     const auto command = all().at<uint32_t>();
-    return command == XEN_SYSCTL_debug_keys || command == XEN_SYSCTL_cpupool_op;
+    return command == XEN_SYSCTL_debug_keys || command == XEN_SYSCTL_cpupool_op ||
+           command == XEN_SYSCTL_tbuf_op;
 }
 
 void Play::call() {

@@ -7,6 +7,7 @@
 
 #include "arch/memory.hpp"
 #include "boot_fakes.hpp"
+#include "fake/no_trace.hpp"
 #include "hv/x86/acpi/tables.hpp"
 #include "hv/x86/boot/boot_info.hpp"
 #include "hv/x86/boot/bzimage.hpp"

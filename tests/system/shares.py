@@ -24,10 +24,7 @@ def weights_count(host):
     expect(setting(host, "right", "Weight") == 512, f"xl sched-credit shows {setting(host, 'right', 'Weight')}")
     used = race(host)
     host.run("xl sched-credit -d right -w 256")
-    # Stock's credit reckons over all CPUs of the pool: two thirds of two CPUs are more than the one
-    # that the heavier guest may use, and what is left over makes them equal. Here weights count on
-    # each CPU, among those who want it.
-    expect_share(host, used, "left", 1 / 3 if host.hypervisor.is_xenolith else 1 / 2)
+    expect_share(host, used, "left", 1 / 3)
 
 
 @suite.check

@@ -6,7 +6,17 @@
 #include <cstring>
 #include <vector>
 
+#include "boot_fakes.hpp"
+#include "hv/x86/acpi/nodes.hpp"
+
 namespace hv::acpi {
+
+// What start-up would have read; these tests hand over their own.
+const Info& info() {
+    static const Info none;
+    return none;
+}
+
 namespace {
 
 using Table = std::vector<uint8_t>;
@@ -271,6 +281,157 @@ TEST(Mcfg, ListsRangesAndSkipsNonsense) {
     ASSERT_TRUE(parse_mcfg(finish(mcfg), info));
     ASSERT_EQ(info.mcfg.size(), 1u);
     EXPECT_EQ(info.mcfg[0].end_bus, 255);
+}
+
+void add_cpu(Table& srat, uint8_t apic_id, uint32_t proximity, bool enabled = true) {
+    const size_t at = srat.size();
+    append(srat, {0, 16, static_cast<uint8_t>(proximity), apic_id, enabled, 0, 0, 0, 0});
+    append(srat, {static_cast<uint8_t>(proximity >> 8), static_cast<uint8_t>(proximity >> 16),
+                  static_cast<uint8_t>(proximity >> 24)});
+    srat.resize(at + 16);
+}
+void add_x2apic(Table& srat, uint32_t id, uint32_t proximity) {
+    const size_t at = srat.size();
+    append(srat, {2, 24});
+    srat.resize(at + 24);
+    put(srat, at + 4, proximity);
+    put(srat, at + 8, id);
+    put<uint32_t>(srat, at + 12, 1);
+}
+void add_memory(Table& srat, uint64_t start, uint64_t bytes, uint32_t proximity, uint32_t flags) {
+    const size_t at = srat.size();
+    append(srat, {1, 40});
+    srat.resize(at + 40);
+    put(srat, at + 2, proximity);
+    put(srat, at + 8, start);
+    put(srat, at + 16, bytes);
+    put(srat, at + 28, flags);
+}
+Table make_srat(uint8_t revision = 3) {
+    Table srat = make_table("SRAT", 48);
+    srat[8] = revision;
+    return srat;
+}
+
+TEST(Srat, ListsWhatIsEnabled) {
+    Table srat = make_srat();
+    add_cpu(srat, 3, 0x01020304);
+    add_cpu(srat, 4, 1, false);
+    add_x2apic(srat, 300, 7);
+    add_memory(srat, 0x100000, 0x7ff00000, 7, 1);
+    add_memory(srat, 0x80000000, 0x1000, 8, 0);
+    add_memory(srat, 0x90000000, 0, 8, 1);
+    append(srat, {9, 4, 0, 0});  // of a kind that is not known
+    Info info;
+    ASSERT_TRUE(parse_table(finish(srat), info));
+    ASSERT_EQ(info.cpu_affinity.size(), 2u);
+    EXPECT_EQ(info.cpu_affinity[0].apic_id, 3u);
+    EXPECT_EQ(info.cpu_affinity[0].proximity, 0x01020304u);
+    EXPECT_EQ(info.cpu_affinity[1].apic_id, 300u);
+    ASSERT_EQ(info.memory_affinity.size(), 1u);
+    EXPECT_EQ(info.memory_affinity[0].bytes, 0x7ff00000u);
+    EXPECT_EQ(info.memory_affinity[0].proximity, 7u);
+}
+
+TEST(Srat, OldRevisionsHaveNarrowDomains) {
+    Table srat = make_srat(1);
+    add_cpu(srat, 3, 0x01020304);
+    add_memory(srat, 0, 0x1000, 0x01020304, 1);
+    Info info;
+    ASSERT_TRUE(parse_srat(finish(srat), info));
+    EXPECT_EQ(info.cpu_affinity[0].proximity, 4u);
+    EXPECT_EQ(info.memory_affinity[0].proximity, 4u);
+}
+
+TEST(Srat, BrokenEntriesAreRefused) {
+    Table none = make_table("SRAT", 47);
+    Table cut = make_srat();
+    append(cut, {1, 40, 0, 0});
+    Table too_short = make_srat();
+    append(too_short, {1, 8, 0, 0, 0, 0, 0, 0});
+    Table empty = make_srat();
+    append(empty, {5, 0, 0, 0});
+    for (Table* table : {&none, &cut, &too_short, &empty}) {
+        Info info;
+        EXPECT_FALSE(parse_srat(finish(*table), info));
+    }
+}
+
+TEST(Slit, IsAMatrix) {
+    Table slit = make_table("SLIT", 44);
+    put<uint64_t>(slit, 36, 2);
+    append(slit, {10, 21, 22, 10});
+    Info info;
+    ASSERT_TRUE(parse_table(finish(slit), info));
+    ASSERT_EQ(info.distances.count, 2u);
+    EXPECT_EQ(info.distances.from_to[0][1], 21);
+    EXPECT_EQ(info.distances.from_to[1][0], 22);
+    put<uint64_t>(slit, 36, 3);  // more than it holds
+    Info other;
+    EXPECT_FALSE(parse_slit(finish(slit), other));
+    put<uint64_t>(slit, 36, ~uint64_t{0});
+    EXPECT_TRUE(parse_slit(finish(slit), other));
+    EXPECT_EQ(other.distances.count, 0u);
+}
+
+class NodesTest : public testing::Test {
+  protected:
+    void TearDown() override { (void)memory::nodes::describe(1, {}); }
+
+    /// Two domains, 5 and 3: CPU 0 in the first; memory up to 1 GiB, and from 4 to 5 GiB.
+    static Info two_nodes() {
+        Info info;
+        info.cpu_affinity.add({0, 5});
+        info.cpu_affinity.add({1, 3});
+        info.memory_affinity.add({0, kGiB, 5});
+        info.memory_affinity.add({4 * kGiB, kGiB, 3});
+        info.memory_affinity.add({5 * kGiB, kGiB, 5});
+        return info;
+    }
+    static constexpr memory::MachineRange kRam[] = {{0, kGiB}, {4 * kGiB, 6 * kGiB}};
+};
+
+TEST_F(NodesTest, DomainsAreNumberedAsTheyAreMet) {
+    Info info = two_nodes();
+    info.distances.count = 6;
+    info.distances.from_to[5][3] = 31;
+    info.distances.from_to[3][5] = 32;
+    info.distances.from_to[5][5] = info.distances.from_to[3][3] = 10;
+    ASSERT_TRUE(find_nodes(info, kRam));
+    EXPECT_EQ(memory::nodes::count(), 2u);
+    EXPECT_EQ(node_of_apic(info, 0), 0);
+    EXPECT_EQ(node_of_apic(info, 1), 1);
+    EXPECT_EQ(node_of_apic(info, 2), 0);  // nobody says
+    EXPECT_EQ(*node_of_proximity(3), 1);
+    EXPECT_FALSE(node_of_proximity(0));
+    EXPECT_EQ(memory::nodes::of(Mfn{5}), 0);
+    EXPECT_EQ(memory::nodes::of(Mfn{4 * kGiB >> kPageShift}), 1);
+    EXPECT_EQ(memory::nodes::of(Mfn{5 * kGiB >> kPageShift}), 0);
+    EXPECT_EQ(memory::nodes::end_of_stretch(Mfn{5}), Mfn{kGiB >> kPageShift});
+    EXPECT_EQ(memory::nodes::end_of_stretch(Mfn{kGiB >> kPageShift}), Mfn{4 * kGiB >> kPageShift});
+    EXPECT_EQ(memory::nodes::distance(0, 1), 31);
+    EXPECT_EQ(memory::nodes::distance(1, 0), 32);
+    constexpr Mfn kEverything{memory::kMaxFrames};
+    EXPECT_EQ(memory::nodes::spanned_pages(0, kEverything), 6 * kGiB >> kPageShift);
+    EXPECT_EQ(memory::nodes::spanned_pages(1, kEverything), kGiB >> kPageShift);
+    EXPECT_EQ(memory::nodes::spanned_pages(1, Mfn{(4 * kGiB >> kPageShift) + 5}), 5u);
+}
+
+TEST_F(NodesTest, WhatContradictsItselfIsOneNode) {
+    EXPECT_EQ(find_nodes(Info{}, kRam).error(), Errno::kENOENT);
+    Info overlapping = two_nodes();
+    overlapping.memory_affinity.add({kGiB / 2, kGiB, 3});
+    EXPECT_EQ(find_nodes(overlapping, kRam).error(), Errno::kEINVAL);
+    Info wrapping = two_nodes();
+    wrapping.memory_affinity.add({8 * kGiB, ~uint64_t{0}, 3});
+    EXPECT_EQ(find_nodes(wrapping, kRam).error(), Errno::kEINVAL);
+    constexpr memory::MachineRange kMore[] = {{0, kGiB}, {4 * kGiB, 7 * kGiB}};
+    EXPECT_EQ(find_nodes(two_nodes(), kMore).error(), Errno::kEINVAL);
+    Info many = two_nodes();
+    for (uint32_t domain = 10; domain < 20; ++domain) many.cpu_affinity.add({domain, domain});
+    EXPECT_EQ(find_nodes(many, kRam).error(), Errno::kENOSPC);
+    EXPECT_EQ(memory::nodes::count(), 1u);
+    EXPECT_EQ(memory::nodes::distance(0, 0), 10);
 }
 
 Table make_dsdt(std::initializer_list<uint8_t> aml) {

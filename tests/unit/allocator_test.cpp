@@ -56,6 +56,93 @@ class AllocatorTest : public testing::Test {
     std::vector<std::unique_ptr<Domain>> domains_;
 };
 
+/// 64 MiB at node 0, 64 at node 1, and 32 more at node 0.
+class NodeAllocatorTest : public AllocatorTest {
+  protected:
+    void SetUp() override {
+        const nodes::Stretch stretches[] = {
+            {Mfn{0}, frame(96), 0}, {frame(96), frame(160), 1}, {frame(160), frame(192), 0}};
+        ASSERT_TRUE(nodes::describe(2, stretches));
+        add(32 * kMiB, 192 * kMiB);
+    }
+    void TearDown() override {
+        AllocatorTest::TearDown();
+        ASSERT_TRUE(nodes::describe(1, {}));
+    }
+    static Mfn frame(uint64_t mib) { return Mfn{mib * kMiB >> kPageShift}; }
+    /// All that can be had so, as blocks of 1 MiB, is freed again; how many were at each node.
+    std::pair<int, int> take_all(const AllocOptions& options) {
+        std::vector<Mfn> blocks;
+        while (auto block = alloc_frames(8, options)) blocks.push_back(*block);
+        std::pair<int, int> counts;
+        for (Mfn block : blocks) ++(nodes::of(block) ? counts.second : counts.first);
+        for (Mfn block : blocks) free_frames(block, 8);
+        return counts;
+    }
+};
+
+TEST_F(NodeAllocatorTest, AWishedNodeComesFirstAndAnExactOneAlone) {
+    const auto both = take_all({});
+    EXPECT_GT(both.first, 80);
+    EXPECT_GT(both.second, 50);
+    EXPECT_EQ(take_all({.node = 1, .exact_node = true}), std::pair(0, both.second));
+    EXPECT_EQ(take_all({.node = 0, .exact_node = true}), std::pair(both.first, 0));
+    EXPECT_EQ(take_all({.node = 1}), both);
+    EXPECT_EQ(take_all({.node = 5, .exact_node = true}), std::pair(0, 0));
+    for (const Node node : {0, 1}) {
+        const Mfn mfn = *alloc_frames(0, {.node = node});
+        EXPECT_EQ(nodes::of(mfn), node);
+        free_frames(mfn, 0);
+    }
+}
+
+TEST_F(NodeAllocatorTest, NearNodesComeBeforeOthers) {
+    NodeMask near;
+    near.set(1);
+    const Mfn mfn = *alloc_frames(0, {.node = 7, .near = near});
+    EXPECT_EQ(nodes::of(mfn), 1);
+    free_frames(mfn, 0);
+    EXPECT_GT(take_all({.near = near}).first, 80);
+}
+
+TEST_F(NodeAllocatorTest, BlocksDoNotCrossNodes) {
+    // Everything is taken frame by frame and freed: what merges again is aligned to 32 MiB, but the
+    // borders are 32 MiB apart, so nothing larger may come about.
+    std::vector<Mfn> frames;
+    while (auto mfn = alloc_frames(0)) frames.push_back(*mfn);
+    for (Mfn mfn : frames) free_frames(mfn, 0);
+    while (scrub_some()) {
+    }
+    EXPECT_EQ(free_pages(), frames.size());
+    EXPECT_EQ(free_pages_of(0) + free_pages_of(1), free_pages());
+    for (unsigned order = 13; order <= 15; ++order) {
+        auto block = alloc_frames(order);
+        if (!block) continue;
+        EXPECT_EQ(nodes::of(*block), nodes::of(*block + ((uint64_t{1} << order) - 1)));
+        free_frames(*block, order);
+    }
+}
+
+TEST_F(NodeAllocatorTest, ADomainsMemoryComesFromItsNodesInTurn) {
+    Domain* domain = make_domain(1, 1000);
+    const auto where = [&](AllocOptions options = {}) {
+        return nodes::of(*alloc_domain_frames(*domain, 0, options));
+    };
+    const Node first = where();
+    EXPECT_NE(where(), first);
+    EXPECT_EQ(where(), first);
+    domain->pages.unlocked().near_nodes = NodeMask::single(1);
+    for (int i = 0; i < 4; ++i) EXPECT_EQ(where(), 1);
+    EXPECT_EQ(where({.node = 0}), 0);
+    domain->pages.unlocked().near_nodes = NodeMask::single(9);  // of none that is there
+    EXPECT_TRUE(alloc_domain_frames(*domain, 0));
+    Mfn cursor{0};
+    domain->dying.store(Dying::kDying);
+    while (*relinquish_frames(*domain, cursor)) {
+    }
+    EXPECT_EQ(free_pages_of(0) + free_pages_of(1), free_pages());
+}
+
 TEST_F(AllocatorTest, NothingIsFreeBeforeMemoryIsAdded) {
     EXPECT_EQ(alloc_frames(0).error(), Errno::kENOMEM);
     EXPECT_EQ(free_pages(), 0u);

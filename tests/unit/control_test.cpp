@@ -5,6 +5,7 @@
 
 #include "arch/topology.hpp"
 #include "cpu/policy.hpp"
+#define XENOLITH_REAL_TRACE
 #include "fake/domain_rooms.hpp"
 #include "hv/console/keys.hpp"
 #include "hv/console/ring.hpp"
@@ -16,6 +17,12 @@
 #include <xen/domctl.h>
 #include <xen/errno.h>
 #include <xen/sysctl.h>
+
+namespace hv::time {
+uint64_t read_tsc() {
+    return 0;
+}
+}  // namespace hv::time
 
 namespace hv {
 
@@ -62,6 +69,7 @@ vcpu_runstate_info runstate_of(Vcpu&) {
     r.time[RUNSTATE_running] = 1000;
     return r;
 }
+void follow_nodes(Domain&) {}
 void end_pin_override(Vcpu& v) {
     v.pin_overridden = false;
 }

@@ -13,6 +13,7 @@
 
 #include "boot/memory_map.hpp"
 #include "fake/memory_machine.hpp"
+#include "fake/no_trace.hpp"
 #include "hv/grant/grant.hpp"
 #include "hv/hypercall/handlers.hpp"
 

@@ -141,6 +141,17 @@ TEST(Options, PageTableIsolation) {
     EXPECT_EQ(parse("xpti=no xpti=default").xpti_dom0, -1);
 }
 
+TEST(Options, NumaOnAndOff) {
+    EXPECT_TRUE(parse("").numa);
+    EXPECT_TRUE(parse("numa=on").numa);
+    for (const char* line : {"numa=off", "no-numa", "numa=noacpi"}) EXPECT_FALSE(parse(line).numa);
+    EXPECT_TRUE(warnings.empty());
+    EXPECT_TRUE(parse("numa=fake=2").numa);
+    EXPECT_TRUE(warned("numa=fake=2", "no effect"));
+    parse("numa=perhaps");
+    EXPECT_TRUE(warned("numa=perhaps", "not understood"));
+}
+
 TEST(Options, Serial) {
     const Options o = parse("com2=38400/1843200,7e2,0x2e8,5 com1=auto");
     EXPECT_TRUE(warnings.empty());

@@ -18,7 +18,9 @@
 #include "arch/cpu.hpp"
 #include "arch/guest_memory.hpp"
 #include "arch/time.hpp"
+#include "arch/topology.hpp"
 #include "boot/options.hpp"
+#include "fake/no_trace.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/event/event.hpp"
@@ -82,6 +84,9 @@ void program_timer(Nanoseconds deadline) {
     timer_of_thread = deadline;
 }
 void update_vcpu_time(Vcpu&) {}
+uint8_t node_of_cpu(CpuId) {
+    return 0;
+}
 void sync_vcpu_state(Vcpu&) {}
 void context_switch(Vcpu& prev, Vcpu& next) {
     if (Player* p = player_of(prev)) p->cpu.store(-1);

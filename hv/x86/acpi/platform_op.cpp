@@ -1,9 +1,12 @@
 // The platform_op hypercall: what the privileged domain asks of the machine itself.
 #include "hv/x86/acpi/platform.hpp"
 
+#include <algorithm>
+
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
 #include "arch/time.hpp"
+#include "hv/console/symbols.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/handlers.hpp"
 #include "hv/policy/policy.hpp"
@@ -75,12 +78,30 @@ Outcome firmware_info(const Request& guest, xen_platform_op& op) {
     }
 }
 
+/// Linux asks from 0 on until the number no longer grows (/proc/xen/xensyms).
+Outcome get_symbol(const Request& guest, xen_platform_op& op) {
+    auto& request = op.u.symdata;
+    if (request.symnum > symbols::count()) return Errno::kERANGE;
+    symbols::Symbol symbol = {0, 0, {}};
+    if (request.symnum < symbols::count()) symbol = symbols::at(request.symnum++);
+    const size_t room = request.namelen;
+    request.type = symbol.type;
+    request.address = symbol.address;
+    request.namelen = static_cast<uint32_t>(symbol.name.size() + 1);
+    const GuestOut<char> name(request.name);
+    // The text lies in the table with a zero behind it; at the end there is none but the zero.
+    const std::span<const char> text(symbol.name.data() ? symbol.name.data() : "",
+                                     std::min<size_t>(room, request.namelen));
+    TRY(name.store_many(text));
+    return answer(guest, op, request);
+}
+
 struct Row {
     uint32_t command;
     Handler handler;
 };
 
-// Missing, and so -ENOSYS: memory types, microcode, hot-adding of CPUs and memory, symbols.
+// Missing, and so -ENOSYS: memory types, microcode, hot-adding of CPUs and memory.
 // Frequencies and idle times (change_freq, getidletime) are -ENOSYS in Xen too
 // unless Domain 0's kernel governs frequencies.
 constexpr Row kRows[] = {
@@ -97,6 +118,7 @@ constexpr Row kRows[] = {
     {XENPF_core_parking, core_parking},
     {XENPF_resource_op, resource_op},
     {XENPF_efi_runtime_call, efi_runtime_call},
+    {XENPF_get_symbol, get_symbol},
 };
 
 }  // namespace

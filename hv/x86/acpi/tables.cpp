@@ -276,6 +276,8 @@ Result<> parse_table(Bytes table, Info& into) {
     if (header.signature == "FACP") return parse_fadt(table, into);
     if (header.signature == "HPET") return parse_hpet(table, into);
     if (header.signature == "MCFG") return parse_mcfg(table, into);
+    if (header.signature == "SRAT") return parse_srat(table, into);
+    if (header.signature == "SLIT") return parse_slit(table, into);
     return {};
 }
 

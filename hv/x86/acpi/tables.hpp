@@ -87,6 +87,24 @@ struct McfgRange {
     uint8_t end_bus = 0;
 };
 
+/// Static resource affinity (SRAT, 5.2.16): what lies near to what, by proximity domain.
+struct MemoryAffinity {
+    uint64_t start = 0;
+    uint64_t bytes = 0;
+    uint32_t proximity = 0;
+};
+struct CpuAffinity {
+    uint32_t apic_id = 0;
+    uint32_t proximity = 0;
+};
+
+/// Distances between proximity domains (SLIT, 5.2.17), in tenths of that of one to itself.
+struct Distances {
+    static constexpr size_t kMaxDomains = 32;
+    size_t count = 0;  ///< 0: no SLIT, or one for more domains than can be listed
+    uint8_t from_to[kMaxDomains][kMaxDomains] = {};
+};
+
 /// What PM1a and PM1b control want written for soft-off (S5): SLP_TYP in its place, bits 12-10.
 struct SoftOff {
     bool known = false;
@@ -125,6 +143,10 @@ struct Info {
     uint64_t hpet_address = 0;  ///< 0: none
     // MCFG
     ShortList<McfgRange, 16> mcfg;
+    // SRAT and SLIT
+    ShortList<MemoryAffinity, 64> memory_affinity;
+    ShortList<CpuAffinity, 256> cpu_affinity;
+    Distances distances;
 };
 
 /// What the RSDP points to.
@@ -160,6 +182,8 @@ Result<> parse_madt(Bytes table, Info& into);
 Result<> parse_fadt(Bytes table, Info& into);
 Result<> parse_hpet(Bytes table, Info& into);
 Result<> parse_mcfg(Bytes table, Info& into);
+Result<> parse_srat(Bytes table, Info& into);
+Result<> parse_slit(Bytes table, Info& into);
 
 /// Looks for `Name (_S5, Package () {a, b, …})` in a definition block, without interpreting the
 /// rest of it: the object is static wherever firmware is sane. Leaves `into` alone if not found.

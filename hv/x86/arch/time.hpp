@@ -11,6 +11,11 @@ namespace arch {
 /// System time: nanoseconds since boot, the same on all CPUs, never backwards.
 Nanoseconds now();
 
+/// The CPU's cycle counter, for time stamps in traces: what tools expect there (the TSC).
+inline uint64_t cycles() {
+    return __builtin_ia32_rdtsc();
+}
+
 /// Arms this CPU's timer interrupt for `deadline` (system time); kNever disarms it.
 void program_timer(Nanoseconds deadline);
 inline constexpr Nanoseconds kNever = INT64_MAX;

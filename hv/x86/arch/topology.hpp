@@ -14,8 +14,10 @@ struct CpuPlace {
 };
 /// `cpu` is online.
 CpuPlace place_of(CpuId cpu);
+/// The node a CPU is near to.
+uint8_t node_of_cpu(CpuId cpu);
 
-/// The node a PCI function is near to: XEN_INVALID_NODE_ID if firmware did not say. kENODEV: Domain
+/// The node a PCI function is near to: XEN_INVALID_NODE_ID if Domain 0 did not say. kENODEV: Domain
 /// 0 has told of no such function.
 Result<uint32_t> node_of_pci(uint16_t segment, uint8_t bus, uint8_t devfn);
 

@@ -26,7 +26,7 @@ constexpr std::string_view kNames[] = {
     "irq_vector_map", "lapic", "lapic_timer_c2_ok", "ler", "lock-depth-size", "low_crashinfo",
     "low_mem_virq_limit", "max_cstate", "max_gsi_irqs", "mce", "mce_fb", "mce_verbosity", "mem",
     "memop-max-order", "mmcfg", "mmio-relax", "msi", "mtrr.show", "mwait-idle", "nmi",
-    "no-real-mode", "noapic", "noirqbalance", "nolapic", "nr_irqs", "numa", "pci",
+    "no-real-mode", "noapic", "noirqbalance", "nolapic", "nr_irqs", "pci",
     "pci-phantom", "pcid", "ple_gap", "ple_window", "probe-port-aliases", "psr", "pv",
     "pv-l1tf", "pv-linear-pt", "pv-shim", "rcu-idle-timer-period-ms", "reboot", "rmrr",
     "ro-hpet", "sched-gran", "sched_credit2_max_cpus_runqueue", "sched_credit2_migrate_resist",

@@ -133,6 +133,16 @@ Verdict slice(const Value& value, Options& into) {
     return Verdict::kDone;
 }
 
+/// `noacpi`: without the SRAT there are no nodes, so it is the same as off. `fake=` is not there.
+Verdict numa(const Value& value, Options& into) {
+    if (value.text.starts_with("fake=")) return Verdict::kNoEffect;
+    if (value.text == "noacpi") {
+        into.numa = false;
+        return Verdict::kDone;
+    }
+    return set_boolean(value, into.numa);
+}
+
 /// Of the mitigations only this one can be asked for, and it is always so.
 Verdict spec_ctrl(const Value& value, Options&) {
     return value.text == "eager-fpu" ? Verdict::kDone : Verdict::kNoEffect;
@@ -191,6 +201,7 @@ constexpr Known kKnown[] = {
     {"smep", [](const Value& v, Options& o) { return supervisor_protection(v, o.smep); }},
     {"x2apic", [](const Value& v, Options& o) { return set_boolean(v, o.x2apic); }},
     {"nosmp", [](const Value& v, Options& o) { return set_boolean(v, o.nosmp); }},
+    {"numa", numa},
     {"maxcpus", [](const Value& v, Options& o) { return set_number(v, o.max_cpus); }},
     {"spec-ctrl", spec_ctrl},
     {"efi", efi},

@@ -36,6 +36,7 @@ struct Options {
     bool efi_runtime = true;  ///< efi=rs|no-rs: Domain 0 may call the firmware's services
     bool smap = true, smep = true, x2apic = true, nosmp = false;
     unsigned max_cpus = 0;  ///< maxcpus=; 0: all
+    bool numa = true;       ///< numa=off: one node, whatever the SRAT says
     uint64_t conring_bytes = 16 * 1024;
     uint64_t sched_slice_ms = 30;
     char command_line[1024] = {};  ///< as given, for XENVER_commandline

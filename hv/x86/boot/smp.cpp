@@ -11,6 +11,7 @@
 #include "hv/memory/allocator.hpp"
 #include "hv/sched/sched.hpp"
 #include "hv/x86/acpi/acpi.hpp"
+#include "hv/x86/acpi/nodes.hpp"
 #include "hv/x86/boot/memory_map.hpp"
 #include "hv/x86/boot/options.hpp"
 #include "hv/x86/boot/secondary.hpp"
@@ -52,7 +53,8 @@ CpuId g_highest_present;
 /// The boot CPU is 0, the others follow in the firmware's order.
 void number_cpus() {
     const uint32_t boot_apic_id = irq::lapic::id();
-    g_names[0] = {boot_apic_id, 0};
+    const auto node_of = [](uint32_t apic_id) { return acpi::node_of_apic(acpi::info(), apic_id); };
+    g_names[0] = {boot_apic_id, 0, node_of(boot_apic_id)};
     unsigned left_out = 0;
     for (const acpi::Cpu& cpu : acpi::info().cpus) {
         if (cpu.apic_id == boot_apic_id) g_names[0].acpi_id = cpu.acpi_id;
@@ -61,7 +63,7 @@ void number_cpus() {
             ++left_out;
             continue;
         }
-        g_names[++g_highest_present] = {cpu.apic_id, cpu.acpi_id};
+        g_names[++g_highest_present] = {cpu.apic_id, cpu.acpi_id, node_of(cpu.apic_id)};
     }
     if (left_out)
         log(LogLevel::kWarning, "{} CPUs are left out: more than {}, or unreachable without x2APIC",

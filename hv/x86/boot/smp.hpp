@@ -15,6 +15,7 @@ CpuId highest_present_cpu();
 struct CpuNames {
     uint32_t apic_id;
     uint32_t acpi_id;
+    uint8_t node;  ///< NUMA node; 0 until the CPUs are numbered
 };
 /// `cpu` at most highest_present_cpu().
 CpuNames cpu_names(CpuId cpu);

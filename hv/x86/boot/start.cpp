@@ -11,6 +11,7 @@
 #include "hv/sched/sched.hpp"
 #include "hv/sched/timer.hpp"
 #include "hv/x86/acpi/acpi.hpp"
+#include "hv/x86/acpi/nodes.hpp"
 #include "hv/x86/boot/boot_info.hpp"
 #include "hv/x86/boot/options.hpp"
 #include "hv/x86/boot/smp.hpp"
@@ -99,11 +100,22 @@ void find_early_memory() {
     if (!early_top) panic("no free RAM below 4 GiB; give the machine at least 256 MiB");
 }
 
+void find_nodes() {
+    static memory::MachineRange ram[kMaxRegions];  // too large for the loader-time stack
+    size_t count = 0;
+    for (const MemoryRegion& r : memory_map())
+        if (r.type == kRam) ram[count++] = {r.start, r.start + r.bytes};
+    acpi::init_nodes({ram, count});
+}
+
 void start_memory() {
     find_early_memory();
     const uint64_t early_end = early_top;
     paging::allow_global(!pv::isolation::possible());
     paging::init_host(early_frame);
+    // Before memory is added, for the SRAT says to which node it belongs.
+    acpi::init({info.rsdp_copy, info.rsdp_bytes});
+    find_nodes();
     for (const MemoryRegion& r : memory_map())
         if (r.type == kRam) memory::describe_ram({r.start, r.start + r.bytes});
     for_free_ram([&](uint64_t start, uint64_t end) {
@@ -142,7 +154,6 @@ void start_on_own_stack() {
     arch::cpu_policy::init();
     arch::cpu_policy::init_cpu();
     arch::fpu::init_cpu();
-    acpi::init({info.rsdp_copy, info.rsdp_bytes});
     efi::init(options().efi_runtime);
     irq::lapic::init_cpu();
     irq::init();

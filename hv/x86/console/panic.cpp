@@ -6,6 +6,7 @@
 #include "hv/console/console.hpp"
 #include "hv/console/log.hpp"
 #include "hv/console/ring.hpp"
+#include "hv/console/symbols.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/counters.hpp"
 #include "hv/memory/allocator.hpp"
@@ -50,7 +51,8 @@ void print_backtrace() {
     const uint64_t stack = reinterpret_cast<uint64_t>(frame) & ~uint64_t{STACK_SIZE - 1};
     print("(XEN) called from:");
     for (unsigned depth = 0; depth < 24 && in_text(frame[1]); ++depth) {
-        print(" {:x}", frame[1]);
+        const symbols::Place place = symbols::place_of(frame[1]);
+        print(" {:x} {}+{:x}", frame[1], place.name, place.offset);
         const auto next = frame[0];
         if (next <= reinterpret_cast<uint64_t>(frame) || next >= stack + STACK_SIZE) break;
         frame = reinterpret_cast<const uint64_t*>(next);

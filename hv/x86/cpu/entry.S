@@ -1,6 +1,6 @@
 /* The way in and the way out. One stack frame (cpu_user_regs) for every reason to enter:
  *
- *   SYSCALL stub of the CPU -> entry_syscall -> hypercall_table[rax](…)    -> to_guest
+ *   SYSCALL stub of the CPU -> entry_syscall -> the table in use[rax](…)   -> to_guest
  *                                            -> hv_system_call(regs)       -> to_guest
  *   guest's exception       -> entry_common  -> hv_guest_exception(regs)   -> to_guest
  *   our own                 -> entry_common  -> hv_own_exception(regs)     -> restore_hv
@@ -77,7 +77,7 @@ entry_syscall:
         jae .Lno_hypercall
         sbb %r10, %r10          /* all ones; 0 where speculation runs past the branch */
         and %r10, %rax
-        lea hypercall_table(%rip), %r10
+        mov hypercalls_in_use(%rip), %r10
         mov (%r10,%rax,8), %r10
         CALL_REGISTER r10
         test %dl, %dl           /* Outcome: rax = value, dl = again */

@@ -48,4 +48,8 @@ CpuPlace place_of(CpuId cpu) {
     return {in_package >> bits.thread, id >> bits.package};
 }
 
+uint8_t node_of_cpu(CpuId cpu) {
+    return boot::cpu_names(cpu).node;
+}
+
 }  // namespace hv::arch

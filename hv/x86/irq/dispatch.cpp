@@ -6,6 +6,7 @@
 
 #include "arch/time.hpp"
 #include "hv/console/log.hpp"
+#include "hv/console/trace.hpp"
 #include "hv/event/event.hpp"
 #include "hv/sched/timer.hpp"
 #include "hv/x86/irq/cpus.hpp"
@@ -69,8 +70,14 @@ void unexpected(uint8_t vector) {
 }
 
 void handle_device(uint8_t vector) {
-    if (Irq* line = line_of_vector(vector)) return handle(*line);
+    if (Irq* line = line_of_vector(vector)) {
+        const uint64_t began = trace::is_on() ? arch::cycles() : 0;
+        handle(*line);
+        if (began) trace::event(TRC_HW_IRQ_HANDLED, line->number, began, arch::cycles());
+        return;
+    }
     lapic::eoi();
+    trace::event(TRC_HW_IRQ_UNMAPPED_VECTOR, vector);
     unexpected(vector);
 }
 

@@ -5,6 +5,7 @@
 #include "base/lock.hpp"
 #include "hv/lock_rank.hpp"
 #include "hv/memory/heap.hpp"
+#include "hv/x86/acpi/nodes.hpp"
 
 namespace hv::irq {
 namespace {
@@ -71,7 +72,9 @@ namespace hv::arch {
 Result<uint32_t> node_of_pci(uint16_t segment, uint8_t bus, uint8_t devfn) {
     constexpr uint32_t kNotTold = ~uint32_t{0};  // also XEN_INVALID_NODE_ID
     const auto info = TRY(irq::find_pci_device(irq::make_bdf(segment, bus, devfn)));
-    return info.proximity == kNotTold ? kNotTold : 0;  // all memory is one node
+    if (info.proximity == kNotTold) return kNotTold;
+    const auto node = acpi::node_of_proximity(info.proximity);
+    return node ? *node : kNotTold;
 }
 
 }  // namespace hv::arch

@@ -89,7 +89,7 @@ void add_block(uint64_t gib, Entry hole) {
         panic("no memory for the hypervisor's page tables; give the machine more memory");
     own_table(gib, hole);
     guest_entry(gib) = Entry(block, leaf_flags(kGuestLeaf | Entry::kLarge));
-    memory::show_to_control_domain(block, kBlockOrder);
+    memory::show_to_control_domain(block, kBlockOrder, memory::Access::kReadOnly);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "hv/x86/pv/code_bytes.hpp"
 #include "hv/x86/pv/debug_registers.hpp"
 #include "hv/x86/pv/mmu.hpp"
+#include "hv/x86/pv/trace.hpp"
 
 namespace hv::pv {
 namespace {
@@ -70,6 +71,14 @@ bool should_run_again(Errno error) {
     return error == Errno::kEAGAIN || error == Errno::kEFAULT || error == Errno::kERESTART;
 }
 
+void note_in_trace(uint64_t address, uint64_t rip) {
+    if (!trace::is_on()) [[likely]]
+        return;
+    uint64_t entry = 0;  // stays so if it has become unreadable meanwhile
+    (void)arch::copy_from_guest(&entry, address, sizeof entry);
+    trace_event::table_write(address, entry, rip);
+}
+
 }  // namespace
 
 bool emulate_pte_write(arch::Registers& regs, uint64_t cr2) {
@@ -82,6 +91,7 @@ bool emulate_pte_write(arch::Registers& regs, uint64_t cr2) {
     PageTableMemory memory;
     auto progress = emulate::execute(*instruction, regs, memory);
     if (progress.ok()) {
+        note_in_trace(cr2 & ~(kEntryBytes - 1), regs.rip);
         after_instruction(arch::current(), regs);
         return true;
     }

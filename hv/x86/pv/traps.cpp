@@ -19,6 +19,7 @@
 #include "hv/x86/pv/mmu.hpp"
 #include "hv/x86/pv/privileged.hpp"
 #include "hv/x86/pv/pte_write.hpp"
+#include "hv/x86/pv/trace.hpp"
 #include "hv/x86/pv/trap_entry.hpp"
 
 namespace hv::pv {
@@ -137,6 +138,7 @@ bool has_error_code(uint8_t vector) {
 }
 
 void inject_as_hardware(uint8_t vector, uint32_t error) {
+    trace_event::trap(vector, has_error_code(vector), error, cpu::guest_registers().rip);
     has_error_code(vector) ? inject(vector, error) : inject(vector);
 }
 
@@ -151,7 +153,9 @@ bool descriptor_fault(uint64_t address, uint32_t error) {
         inject(13, static_cast<uint32_t>(address - gdt) & 0xfff8);
         return true;
     }
-    if (!fault_in_ldt(address))
+    if (fault_in_ldt(address))
+        trace_event::descriptor_page(address, cpu::guest_registers().rip);
+    else
         inject_page_fault(arch::current().arch.pv.ldt_base + (address - ldt), error & ~kErrorUser);
     return true;
 }
@@ -292,6 +296,13 @@ void inject_page_fault(uint64_t cr2, uint32_t error_code) {
     bounce_page_fault(arch::current(), cpu::guest_registers(), cr2, error_code);
 }
 
+/// Apart from guest_page_fault(), which then need not keep its values over the record.
+[[gnu::noinline]] static void trace_and_inject(const Registers& regs, uint64_t address,
+                                               uint32_t error) {
+    trace_event::page_fault(address, error, regs.rip);
+    inject_page_fault(address, error);
+}
+
 void guest_page_fault(Registers& regs) {
     const uint64_t address = cpu::read_cr2();
     const uint32_t error = regs.error_code;
@@ -301,7 +312,10 @@ void guest_page_fault(Registers& regs) {
     // Ring 3 holds both, so the processor cannot tell the guest's kernel from its user.
     Vcpu& vcpu = arch::current();
     const bool kernel = vcpu.arch.pv.kernel_mode;
-    bounce_page_fault(vcpu, regs, address, kernel ? error & ~kErrorUser : error | kErrorUser);
+    const uint32_t told = kernel ? error & ~kErrorUser : error | kErrorUser;
+    if (trace::is_on()) [[unlikely]]
+        return trace_and_inject(regs, address, told);
+    bounce_page_fault(vcpu, regs, address, told);
 }
 
 void guest_exception(Registers& regs) {
@@ -312,15 +326,17 @@ void guest_exception(Registers& regs) {
         case 3:
             return breakpoint();
         case 6:
-            if (emulate_invalid_opcode(regs)) return;
-            return inject(vector);
+            if (emulate_invalid_opcode(regs))
+                return trace_event::at(TRC_PV_FORCED_INVALID_OP, regs.rip);
+            return inject_as_hardware(vector, 0);
         case 7:
             return device_not_available();
         case 13:
             if (software_interrupt(regs)) return;
             // At an address where no code can be, the fault is the address's.
-            if (paging::is_guest_address(regs.rip) && emulate_privileged(regs)) return;
-            return inject(vector, regs.error_code);
+            if (paging::is_guest_address(regs.rip) && emulate_privileged(regs))
+                return trace_event::at(TRC_PV_EMULATE_PRIVOP, regs.rip);
+            return inject_as_hardware(vector, regs.error_code);
         default:
             return inject_as_hardware(vector, regs.error_code);
     }

@@ -54,10 +54,12 @@ TEST(old_set_callbacks, "set_callbacks: events come to the entry point that it n
     reset_traps();  // which says again that the syscall callback masks events: this form cannot
 }
 
-TEST(calls_left_out, "argo_op, tmem_op, unused numbers: -ENOSYS", "") {
+TEST(calls_left_out, "argo_op, tmem_op, unused numbers: -ENOSYS; no performance counters", "") {
     for (const unsigned number : {__HYPERVISOR_argo_op, __HYPERVISOR_tmem_op, __HYPERVISOR_arch_2,
                                   __HYPERVISOR_arch_3, __HYPERVISOR_arch_7})
         CHECK_EQ(hypercall(number, 0), -kENOSYS);
+    for (unsigned command = 0; command < 10; ++command)
+        CHECK_EQ(hypercall(__HYPERVISOR_xenpmu_op, command, 0x1000), -kEOPNOTSUPP);
 }
 
 TEST(kexec_nothing_loaded, "kexec_op: no room for a crash kernel, nothing loaded", "") {

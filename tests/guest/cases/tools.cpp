@@ -266,6 +266,57 @@ TEST(platform_efi_absent, "XENPF efi_runtime_call, firmware_info: this machine h
     }
 }
 
+TEST(platform_frequencies_refused, "XENPF change_freq, getidletime: not Domain 0's to govern", "") {
+    for (const uint32_t cmd : {XENPF_change_freq, XENPF_getidletime}) {
+        xen_platform_op_t op = {};
+        op.cmd = cmd;
+        op.interface_version = XENPF_INTERFACE_VERSION;
+        CHECK_EQ(platform_op(&op), -kENOSYS);
+    }
+}
+
+TEST(platform_symbols, "XENPF get_symbol: one after the other, up to the end; beyond; bad buffers",
+     "") {
+    static char name[256];
+    xen_platform_op_t op = {};
+    op.cmd = XENPF_get_symbol;
+    op.interface_version = XENPF_INTERFACE_VERSION;
+    auto& symbol = op.u.symdata;
+    set_xen_guest_handle(symbol.name, name);
+    uint64_t last = 0;
+    bool named = false;
+    for (uint32_t number = 0;; ++number) {
+        CHECK(number < 1'000'000);
+        symbol.symnum = number;
+        symbol.namelen = sizeof name;
+        CHECK_EQ(platform_op(&op), 0);
+        if (symbol.symnum == number) break;  // the end
+        CHECK_EQ(symbol.symnum, number + 1);
+        CHECK(symbol.namelen > 1 && symbol.namelen <= sizeof name);
+        CHECK(name[0] != 0 && name[symbol.namelen - 1] == 0);
+        CHECK(symbol.address >= last && symbol.address >> 47 == 0x1ffff);
+        last = symbol.address;
+        constexpr size_t kOwn = sizeof "do_platform_op" - 1;  // ours has a namespace in front
+        const size_t length = symbol.namelen - 1;
+        named |= length >= kOwn && !strncmp(name + length - kOwn, "do_platform_op", kOwn);
+    }
+    CHECK(named);
+    CHECK(symbol.symnum > 100);
+    CHECK_EQ(name[0], 0);
+    ++symbol.symnum;
+    CHECK_EQ(platform_op(&op), -kERANGE);
+
+    symbol.symnum = 0;
+    symbol.namelen = 2;  // as much of it as there is room for, and how long it is
+    name[0] = name[2] = 77;
+    CHECK_EQ(platform_op(&op), 0);
+    CHECK(symbol.namelen > 2);
+    CHECK(name[0] != 77 && name[2] == 77);
+    symbol.symnum = 0;
+    set_xen_guest_handle(symbol.name, reinterpret_cast<char*>(0x1000));
+    CHECK_EQ(platform_op(&op), -kEFAULT);
+}
+
 TEST(machine_check_cpus, "mca: XEN_MC_physcpuinfo, and no record to fetch; bad calls refused", "") {
     xen_mc_t op = {};
     op.cmd = XEN_MC_physcpuinfo;

@@ -297,6 +297,8 @@ TEST(callback_register_refuses, "callback_op: unknown type, bad address, unknown
     request = {.type = CALLBACKTYPE_event, .flags = 0, .address = 1ul << 60};
     CHECK_EQ(callback_op(CALLBACKOP_register, &request), -kEINVAL);
     CHECK_EQ(callback_op(17, &request), -kENOSYS);
+    request = {.type = CALLBACKTYPE_sysenter_deprecated, .address = addr(hypercall_page)};
+    CHECK_EQ(callback_op(CALLBACKOP_register, &request), -kENOSYS);
     callback_unregister_t gone = {.type = CALLBACKTYPE_event};
     CHECK_EQ(callback_op(CALLBACKOP_unregister, &gone), -kEINVAL);
     gone.type = CALLBACKTYPE_nmi;

@@ -7,7 +7,7 @@
 //   crash             ends its domain: run.py wants the hypervisor to say that Domain 0 crashed
 //   ends=REGEX        ends the machine: the console must match after the test's ENDING line
 //   vcpus=2           Domain 0 gets that many vCPUs
-//   cpus=2            the machine has that many CPUs
+//   cpus=2            the machine has that many CPUs; nodes: in two NUMA nodes, with cpus=2
 //   args=...          added to the hypervisor's boot line
 //   image=linux       run in the image with the notes that Debian's kernel has
 //   skip=REASON       the emulator's defect: not run on either hypervisor

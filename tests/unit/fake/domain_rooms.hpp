@@ -13,6 +13,9 @@
 
 #include "boot/options.hpp"
 #include "fake/memory_machine.hpp"
+#ifndef XENOLITH_REAL_TRACE  // control_test's sysctl starts the real one
+#include "fake/no_trace.hpp"
+#endif
 #include "hv/event/event.hpp"
 #include "hv/sched/sched.hpp"
 

@@ -12,6 +12,7 @@
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
 #include "arch/time.hpp"
+#include "fake/no_trace.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/domain/vcpu.hpp"

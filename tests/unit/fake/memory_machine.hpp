@@ -16,6 +16,7 @@
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
 #include "arch/time.hpp"
+#include "arch/topology.hpp"
 #include "base/lock.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
@@ -70,6 +71,9 @@ CpuId this_cpu() {
 }
 CpuMask online_cpus() {
     return CpuMask::first_n(1);
+}
+uint8_t node_of_cpu(CpuId) {
+    return 0;
 }
 uint32_t tlb_flush_stamp() {
     return machine->clock;

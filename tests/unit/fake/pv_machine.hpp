@@ -11,6 +11,7 @@
 #include "arch/cpu.hpp"
 #include "arch/guest_memory.hpp"
 #include "arch/time.hpp"
+#include "fake/no_trace.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/x86/acpi/acpi.hpp"

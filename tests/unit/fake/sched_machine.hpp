@@ -18,8 +18,10 @@
 #include "arch/cpu.hpp"
 #include "arch/guest_memory.hpp"
 #include "arch/time.hpp"
+#include "arch/topology.hpp"
 #include "base/lock.hpp"
 #include "boot/options.hpp"
+#include "fake/no_trace.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/domain/vcpu.hpp"
@@ -137,6 +139,9 @@ bool is_idle(const Vcpu& vcpu) {
 }
 CpuMask online_cpus() {
     return CpuMask::first_n(machine.cpu_count);
+}
+uint8_t node_of_cpu(CpuId) {
+    return 0;
 }
 void kick_cpu(CpuId cpu) {
     ++machine.cpus[cpu].kicks;

@@ -20,6 +20,7 @@
 #include "arch/irq.hpp"
 #include "arch/memory.hpp"
 #include "base/lock.hpp"
+#include "fake/no_trace.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/event/event.hpp"

@@ -222,7 +222,7 @@ void release(void* object) {
 namespace memory {
 Result<Mfn> alloc_frames(unsigned order, AllocOptions options) {
     if (whole->next_allocation_fails()) return Errno::kENOMEM;
-    const Mfn first = TRY(take_block(order, options.address_bits, 0));
+    const Mfn first = TRY(take_block(order, options, 0));
     prepare_block(first, order, options.zeroed, PageInfo::kHypervisor | 1);
     return first;
 }
