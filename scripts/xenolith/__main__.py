@@ -13,6 +13,8 @@ COMMANDS = {
     "test": "build everything and run the tests",
     "build": "build the hypervisor's image",
     "image": "write an ISO that boots by BIOS and UEFI",
+    "check": "say what Xenolith would do on this machine",
+    "package": "build a Debian package for an installed Debian",
     "bench": "count instructions, beside stock Xen",
 }
 
@@ -26,9 +28,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _command(name: str):
-    from . import bench, build, image, run, test
+    from . import bench, build, check, image, package, run, test
 
-    return {"run": run, "test": test, "build": build, "image": image, "bench": bench}[name]
+    return {"run": run, "test": test, "build": build, "image": image, "check": check, "package": package, "bench": bench}[name]
 
 
 def _parser() -> argparse.ArgumentParser:

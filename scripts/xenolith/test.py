@@ -53,7 +53,14 @@ def _docs(_options, _image) -> dict[str, int]:
     return programs.run_counting(paths.ROOT / "tests/docs/run.py", [])
 
 
-def _unit(_options, _image) -> dict[str, int]:
+def _unit(options, image) -> dict[str, int]:
+    """What runs on this machine: the hypervisor's C++ in the host build, and the Python of the commands."""
+    counts = collections.Counter(programs.run_counting(paths.ROOT / "tests/python/run.py", []))
+    counts.update(_ctest(options, image))
+    return counts
+
+
+def _ctest(_options, _image) -> dict[str, int]:
     """ctest of the preset `host`; its lines are brought into the form of the other parts."""
     start = time.monotonic()
     try:
