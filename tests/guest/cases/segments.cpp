@@ -87,7 +87,6 @@ USER_CODE(user_read_gs, "movq %gs:8, %rax; syscall");
 TEST(segment_base_gs, "set_segment_base GS_KERNEL and GS_USER: swapped at the way to user mode",
      "") {
     static const uint64_t kernel_words[] = {1, 2};
-    static_cast<uint64_t*>(user_data())[1] = 0;
     use_user_space();
     static_cast<uint64_t*>(user_data())[1] = 0x9595;
     CHECK_EQ(set_segment_base(SEGBASE_GS_KERNEL, addr(kernel_words)), 0);
