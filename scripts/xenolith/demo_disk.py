@@ -48,7 +48,7 @@ def build() -> None:
     _as_root([sys.executable, "-B", "-m", "xenolith.demo_disk", str(guests / "demo/disk.img"), *map(str, debs)])
     shutil.copyfile(kernel.image(), guests / "demo/vmlinuz")
     (guests / "demo/vmlinux").write_bytes(kernel.unpacked())
-    _initrd().write(guests / "demo/initrd.img")
+    guest_initrd().write(guests / "demo/initrd.img")
     make_file_system(paths.DATA_DISK, guests, DATA_SIZE, "xenolith")
     shutil.rmtree(work, ignore_errors=True)
     stamp.mark()
@@ -74,7 +74,7 @@ def make_file_system(image: Path, tree: Path, size: str, label: str) -> None:
     part.rename(image)
 
 
-def _initrd() -> Archive:
+def guest_initrd() -> Archive:
     """Mounts the guest's disk and goes over to it; without a disk it is the whole guest."""
     a = Archive()
     busybox = paths.SYSROOT / "bin/busybox"

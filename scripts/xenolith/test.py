@@ -6,7 +6,7 @@ import re
 import subprocess
 import time
 
-from . import build, iso, lint, packages, paths, programs, run, ui
+from . import build, device_model, iso, lint, packages, paths, programs, run, ui
 from .errors import Failure
 
 DESCRIPTION = """Installs what is missing, builds, and runs the tests: lint, docs, unit (on this machine, with
@@ -121,6 +121,8 @@ def _bench(options, image) -> dict[str, int]:
 
 def _system(options, image) -> dict[str, int]:
     how = ["--quick"] if options.quick else ["--long"] if options.long else []
+    if not options.quick:
+        device_model.build()
     return programs.run_counting(paths.ROOT / "tests/system/run.py", _both(image, options.filter) + how)
 
 

@@ -2,6 +2,9 @@
 // `w` by a watchdog, `f` by a fault. It comes up in no time and is dumped in no time, unlike Linux.
 #include <stddef.h>
 #include <stdint.h>
+
+// Without it the names in <xen/xen.h> have their oldest meaning: sched_op is sched_op_compat.
+#define __XEN_INTERFACE_VERSION__ 0x00040e00
 #include <xen/xen.h>
 
 #include <xen/event_channel.h>
@@ -79,7 +82,7 @@ xencons_interface* console_of(const start_info* start) {
 
 void wait_for(evtchn_port_t port) {
     sched_poll poll{};
-    poll.ports = &port;
+    set_xen_guest_handle(poll.ports, &port);
     poll.nr_ports = 1;
     hypercall(__HYPERVISOR_sched_op, SCHEDOP_poll, reinterpret_cast<long>(&poll));
     __atomic_and_fetch(&shared().evtchn_pending[port / 64], ~(1ul << port % 64), __ATOMIC_SEQ_CST);

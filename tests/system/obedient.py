@@ -1,4 +1,4 @@
-"""The small guest of obedient.cpp in Domain 0: building it, starting it."""
+"""The small guest of obedient.cpp in Domain 0: building it, starting it, telling it how to end."""
 
 import subprocess
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 from framework import ROOT, more_initrd
 
 MEMORY = 8  # MiB
+# How it may end: SHUTDOWN_* of sched.h.
+POWEROFF, REBOOT, CRASH = 0, 1, 3
 FIRST_PAGE = 0x100  # where its program lies in its memory
 FILE = "/usr/share/obedient"
 _BUILD = """-std=gnu++20 -O1 -Wall -ffreestanding -fno-stack-protector -fno-pic -no-pie -mcmodel=kernel -mgeneral-regs-only
@@ -43,3 +45,14 @@ def domid(host, name: str) -> str:
     """"" if there is none of that name."""
     status, text = host.status(f"xl domid {name}")
     return "" if status else text.strip()
+
+
+def tell(host, number: str, how) -> None:
+    """How it is to end, as obedient.cpp says. xenconsoled opens its console a moment after its start."""
+    tty = f"/local/domain/{number}/console/tty"
+    host.run(f"for i in $(seq 50); do xenstore-exists {tty} && break; sleep 0.2; done; printf {how} > $(xenstore-read {tty})")
+
+
+def destroy_all(host) -> None:
+    """All guests; the daemons that wait for them end with them."""
+    host.run("for id in $(xl list | awk 'NR > 1 && $2 > 0 { print $2 }'); do xl destroy $id; done")

@@ -19,11 +19,14 @@ import deaths  # noqa: E402
 import devices  # noqa: E402
 import diagnostics  # noqa: E402, F401 (adds to tools)
 import disks  # noqa: E402
+import events  # noqa: E402
 import firmware  # noqa: E402
 import framework  # noqa: E402
+import hotplug  # noqa: E402
 import lifecycle  # noqa: E402
 import load  # noqa: E402
 import memory  # noqa: E402
+import models  # noqa: E402
 import networks  # noqa: E402
 import quick  # noqa: E402
 import shares  # noqa: E402
@@ -31,7 +34,7 @@ import sizes  # noqa: E402
 import tools  # noqa: E402
 
 # Longest first, so that two at a time end together.
-FULL = [lifecycle.suite, tools.suite, memory.suite, networks.suite, disks.suite,
+FULL = [lifecycle.suite, tools.suite, hotplug.suite, memory.suite, networks.suite, models.suite, events.suite, disks.suite,
         devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, quick.suite]
 LONG = [sizes.large, firmware.bios]
 # Not seen on both hypervisors yet: only by --filter.

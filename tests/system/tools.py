@@ -134,6 +134,19 @@ def rename_is_seen_everywhere(host):
         host.run("xl rename other plain")
 
 
+@suite.check
+def config_update_holds_from_the_next_start(host):
+    number = obedient.create(host, "changing")
+    host.run(f"sed 's/^memory.*/memory = {obedient.MEMORY + 4}/' /run/changing.cfg > /run/changed.cfg; "
+             "xl config-update changing /run/changed.cfg")
+    expect(host.state("changing")["mem"] == str(obedient.MEMORY), "the running guest has it already")
+    obedient.tell(host, number, obedient.REBOOT)
+    host.until("it is a new domain", lambda: obedient.domid(host, "changing") not in ("", number), 60)
+    memory = host.state("changing")["mem"]
+    host.run("xl destroy changing")
+    expect(memory == str(obedient.MEMORY + 4), f"started anew with {memory} MiB")
+
+
 def dump(host, name: str) -> Core:
     """The guest's core, by way of the disk."""
     device = host.run(f"for d in /sys/block/sd*; do [ $(cat $d/size) = {DUMP_MIB << 11} ] && echo /dev/${{d##*/}}; done; true").strip()
