@@ -23,7 +23,8 @@ HYPERVISOR_PACKAGE = "xen-hypervisor-4.17-amd64"
 MODULES = """xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs xen-blkback xen-netback
     loop bridge tun ahci sd_mod crc32c_generic ext4 e1000""".split()
 # At hand for modprobe.
-MORE_MODULES = "efivarfs nvme e1000e xen-blkfront xen-netfront br_netfilter".split()
+MORE_MODULES = """efivarfs nvme e1000e virtio_pci virtio_blk virtio_net evdev button xen-blkfront xen-netfront
+    br_netfilter""".split()
 
 # bash is the static one: a hot-plug script starts it dozens of times, and the dynamic one spends most
 # of its start in the dynamic linker, which on an emulated CPU comes near libxl's limit of 40 s.
@@ -31,7 +32,7 @@ MORE_MODULES = "efivarfs nvme e1000e xen-blkfront xen-netfront br_netfilter".spl
 # start in a third of the time (the real logger brings libsystemd with it).
 PROGRAMS = """bin/bash-static bin/dd usr/bin/sha256sum usr/bin/timeout
     usr/bin/flock usr/bin/script usr/bin/setsid sbin/losetup sbin/ip sbin/bridge sbin/brctl
-    usr/bin/chattr sbin/mkfs.ext4 sbin/e2fsck sbin/dumpe2fs""".split()
+    usr/bin/chattr sbin/mkfs.ext4 sbin/e2fsck sbin/dumpe2fs usr/bin/xenalyze""".split()
 SAME_AS = {"sbin/fsck.ext4": "e2fsck", "sbin/mke2fs": "mkfs.ext4", "bin/bash": "bash-static"}
 TREES = ["usr/lib/xen-4.17/bin", "usr/lib/xen-common", "etc/xen"]
 TERMINALS = "ansi dumb linux screen vt100 vt102 vt220 xterm xterm-256color tmux tmux-256color".split()

@@ -38,6 +38,7 @@ class Machine:
     one_thread: bool = False  # TCG runs all CPUs in turn in one thread of the host
     medium: Path | None = None  # boots from this ISO instead of being handed hypervisor and kernel
     uefi_variables: Path | None = None  # UEFI's variables, which change; None: the machine has a BIOS
+    monitor: Path | None = None  # where QEMU's monitor listens, a Unix socket
     extra: list[str] = field(default_factory=list)
 
     def boot_line(self) -> str:
@@ -59,6 +60,8 @@ class Machine:
             argv += _disk(f"disk{n}", disk, "off", n)
         if self.network:
             argv += ["-netdev", "user,id=net", "-device", "e1000,netdev=net"]
+        if self.monitor:
+            argv += ["-monitor", f"unix:{self.monitor},server=on,wait=off"]
         return argv + self.extra
 
     def _handed_over(self) -> list[str]:

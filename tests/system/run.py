@@ -22,6 +22,7 @@ import disks  # noqa: E402
 import events  # noqa: E402
 import firmware  # noqa: E402
 import framework  # noqa: E402
+import hardware  # noqa: E402
 import hotplug  # noqa: E402
 import lifecycle  # noqa: E402
 import load  # noqa: E402
@@ -35,7 +36,7 @@ import tools  # noqa: E402
 
 # Longest first, so that two at a time end together.
 FULL = [lifecycle.suite, tools.suite, hotplug.suite, memory.suite, networks.suite, models.suite, events.suite, disks.suite,
-        devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, quick.suite]
+        devices.suite, shares.suite, sizes.small, firmware.uefi, hardware.suite, bad_input.suite, quick.suite]
 LONG = [sizes.large, firmware.bios]
 # Not seen on both hypervisors yet: only by --filter.
 BY_NAME = [load.short, deaths.suite, load.long]
