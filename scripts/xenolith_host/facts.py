@@ -8,7 +8,7 @@ from pathlib import Path
 
 # What a bzImage's payload begins with, and the packer's name.
 _PACKED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"\x02\x21\x4c\x18": "lz4",
-           b"\x04\x22\x4d\x18": "lz4", b"BZh": "bzip2", b"\x89LZO": "lzo", b"\x5d\0\0": "lzma", b"\x7fELF": "none"}
+           b"\x04\x22\x4d\x18": "lz4 in its newer format", b"BZh": "bzip2", b"\x89LZO": "lzo", b"\x5d\0\0": "lzma", b"\x7fELF": "none"}
 
 
 @dataclass

@@ -7,7 +7,7 @@ from .facts import Facts
 # Of the hypervisor (a test holds them against hv/).
 MAX_CPUS = 64
 MAX_MEMORY_TIB = 5
-KERNEL_PACKERS = {"xz"}
+KERNEL_PACKERS = {"none", "xz", "gzip", "zstd", "lz4"}
 LEAST_MEMORY, FAIR_MEMORY = 768, 2048  # MiB
 LEAST_BOOT_ROOM = 4096  # KiB: the image, and a new menu beside the old one
 DEBIAN = "debian 12"

@@ -1,5 +1,6 @@
-// What comes from outside before the first guest runs: Domain 0's kernel (bzImage, XZ, ELF with its
-// notes), the boot loader's information, ACPI's tables, the boot line. The first byte says which.
+// What comes from outside before the first guest runs: Domain 0's kernel (bzImage, packed in
+// whatever format, ELF with its notes), the boot loader's information, ACPI's tables, the boot
+// line. The first byte says which.
 #include <sys/mman.h>
 
 #include <cstdio>
@@ -13,10 +14,11 @@
 #include "hv/x86/boot/bzimage.hpp"
 #include "hv/x86/boot/elf.hpp"
 #include "hv/x86/boot/options.hpp"
-#include "hv/x86/boot/xz/crc32.hpp"
-#include "hv/x86/boot/xz/lzma2.hpp"
-#include "hv/x86/boot/xz/x86_filter.hpp"
-#include "hv/x86/boot/xz/xz.hpp"
+#include "hv/x86/boot/unpack/crc32.hpp"
+#include "hv/x86/boot/unpack/inflate.hpp"
+#include "hv/x86/boot/unpack/unpack.hpp"
+#include "hv/x86/boot/unpack/xz/lzma2.hpp"
+#include "hv/x86/boot/unpack/xz/x86_filter.hpp"
 #include "input.hpp"
 
 namespace hv::arch {
@@ -51,9 +53,9 @@ void find_kernel(Bytes file) {
     const auto payload = boot::find_payload(file);
     if (!payload) return;
     read_all(payload->bytes);
-    if (payload->format == boot::PayloadFormat::kElf) return read_kernel(payload->bytes);
+    if (payload->packing == boot::Packing::kNone) return read_kernel(payload->bytes);
     std::vector<uint8_t> unpacked(std::min<uint64_t>(payload->unpacked_size, kUnpacked));
-    if (boot::xz_unpack(payload->bytes, unpacked)) read_kernel(unpacked);
+    if (boot::unpack(payload->packing, payload->bytes, unpacked)) read_kernel(unpacked);
 }
 
 template <class T>
@@ -62,16 +64,16 @@ void put(std::vector<uint8_t>& file, size_t at, T value) {
 }
 
 /// With the checksums of both headers right, or hardly anything would get past them.
-void unpack(Bytes packed) {
+void unpack_xz(Bytes packed) {
     std::vector<uint8_t> file(packed.begin(), packed.end());
     if (file.size() >= 13) {
-        put(file, 8, boot::xz::crc32(Bytes(file).subspan(6, 2)));
+        put(file, 8, boot::crc32(Bytes(file).subspan(6, 2)));
         const size_t header = (size_t{file[12]} + 1) * 4;
         if (12 + header <= file.size())
-            put(file, 12 + header - 4, boot::xz::crc32(Bytes(file).subspan(12, header - 4)));
+            put(file, 12 + header - 4, boot::crc32(Bytes(file).subspan(12, header - 4)));
     }
     std::vector<uint8_t> unpacked(kUnpacked);
-    if (boot::is_xz(file)) (void)boot::xz_unpack(file, unpacked);
+    (void)boot::unpack(boot::Packing::kXz, file, unpacked);
 }
 
 /// Without any checksum around it.
@@ -82,6 +84,29 @@ void unpack_chunks(Bytes packed) {
     if (!done) return;
     FUZZ_CHECK(done->consumed <= packed.size() && done->produced <= kUnpacked);
     boot::xz::undo_x86_filter(std::span(unpacked).first(done->produced));
+}
+
+/// Deflate without gzip's checksum around it; all of gzip.
+void unpack_gzip(Bytes packed) {
+    std::vector<uint8_t> unpacked(kUnpacked);
+    (void)boot::unpack(boot::Packing::kGzip, packed, unpacked);
+    const auto done = boot::inflate(packed, unpacked);
+    if (done) FUZZ_CHECK(done->consumed <= packed.size() && done->produced <= kUnpacked);
+}
+
+/// With the frame's checksum taken away.
+void unpack_zstd(Bytes packed) {
+    std::vector<uint8_t> file(packed.begin(), packed.end());
+    constexpr size_t kFlags = 4;
+    constexpr uint8_t kHasChecksum = 4;
+    if (file.size() > kFlags) file[kFlags] &= static_cast<uint8_t>(~kHasChecksum);
+    std::vector<uint8_t> unpacked(kUnpacked);
+    (void)boot::unpack(boot::Packing::kZstd, file, unpacked);
+}
+
+void unpack_lz4(Bytes packed) {
+    std::vector<uint8_t> unpacked(kUnpacked);
+    (void)boot::unpack(boot::Packing::kLz4, packed, unpacked);
 }
 
 void read_tables(Bytes bytes) {
@@ -132,7 +157,7 @@ void read_multiboot(Input in) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Input in(data, size);
-    switch (in.byte() % 7) {
+    switch (in.byte() % 10) {
         case 0:
             find_kernel(in.rest());
             break;
@@ -140,7 +165,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             read_kernel(in.rest());
             break;
         case 2:
-            unpack(in.rest());
+            unpack_xz(in.rest());
             break;
         case 3:
             unpack_chunks(in.rest());
@@ -151,8 +176,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         case 5:
             read_options(in.rest());
             break;
-        default:
+        case 6:
             read_multiboot(in);
+            break;
+        case 7:
+            unpack_gzip(in.rest());
+            break;
+        case 8:
+            unpack_zstd(in.rest());
+            break;
+        default:
+            unpack_lz4(in.rest());
             break;
     }
     fake::log_text.clear();

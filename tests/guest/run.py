@@ -21,6 +21,9 @@ import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import bzimage  # noqa: E402
+
 ROOT = HERE.parent.parent
 QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg", "-machine", "q35",
         "-no-reboot", "-serial", "stdio"]
@@ -57,7 +60,7 @@ class Test:
         alone = "" if self.may_share() else self.name
         o = self.options
         return (o.get("image", ""), o.get("cpus", "1"), o.get("vcpus", "1"), o.get("args", ""),
-                o.get("cpu", CPU), self.has("module"), self.has("nodes"), alone)
+                o.get("cpu", CPU), o.get("packed", ""), self.has("module"), self.has("nodes"), alone)
 
     def may_share(self):
         return not (self.has("own-boot") or self.ending())
@@ -123,6 +126,13 @@ def write_module(directory):
     return path
 
 
+def packed_image(directory, image, packer):
+    """The image in a bzImage, packed, in a folder of this machine's own."""
+    path = pathlib.Path(tempfile.mkdtemp(dir=directory)) / "bzimage"
+    path.write_bytes(bzimage.make(image.read_bytes(), packer))
+    return path
+
+
 class Machine:
     """One QEMU with one hypervisor and the test image as its Domain 0."""
 
@@ -131,6 +141,8 @@ class Machine:
         vcpus = first.options.get("vcpus", "1")
         linux = first.options.get("image") == "linux"
         image = images / ("guest-pv64-linux" if linux else "guest-pv64")
+        if first.has("packed"):
+            image = packed_image(scratch, image, first.options["packed"])
         if len(tests) == 1:
             selection = f"tests={first.name}"
         else:

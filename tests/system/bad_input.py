@@ -5,10 +5,13 @@ Stock Xen is only asked to refuse: it says so in its own words.
 
 import re
 import struct
+import sys
 import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "guest"))
+import bzimage  # noqa: E402
 from framework import LOGS, Failed, Hypervisor, Report, expect
 from xenolith import paths
 from xenolith.session import PATIENCE, Session
@@ -23,7 +26,8 @@ class BadInput:
     """A suite in which each check is a boot of its own."""
 
     def run(self, hypervisor: Hypervisor, report: Report, wanted) -> None:
-        checks = [(n, lambda n=n, m=make, w=words: _refuses(hypervisor, n, m, w)) for n, make, words in CASES]
+        cases = CASES + (ONLY_XENOLITH if hypervisor.is_xenolith else [])
+        checks = [(n, lambda n=n, m=make, w=words: _refuses(hypervisor, n, m, w)) for n, make, words in cases]
         checks.append(("unknown_option_is_named", lambda: _warns(hypervisor)))
         for name, check in checks:
             if wanted(f"bad_input.{name}"):
@@ -102,4 +106,9 @@ CASES = [
     ("kernel_has_no_xen_notes", lambda d: {"kernel": _file(d / "k", _elf_without_notes())}, r"note"),
     ("dom0_mem_is_more_than_there_is", lambda d: {"memory": 768, "dom0_memory": 4096}, r"memory|dom0_mem"),
     ("machine_is_too_small", lambda d: {"memory": 96, "dom0_memory": 64}, r"memory|dom0_mem"),
+]
+# What stock Xen boots.
+ONLY_XENOLITH = [
+    ("kernel_is_packed_with_bzip2", lambda d: {"kernel": _file(d / "k", bzimage.make(_elf_without_notes(), "bzip2"))},
+     r"packed with bzip2.*use one that is packed with XZ, gzip, zstd or lz4"),
 ]

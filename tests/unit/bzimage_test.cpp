@@ -11,7 +11,7 @@ namespace {
 
 using hv::Errno;
 using hv::boot::find_payload;
-using hv::boot::PayloadFormat;
+using hv::boot::Packing;
 using File = std::vector<uint8_t>;
 
 constexpr std::string_view kXzMagic(
@@ -49,7 +49,7 @@ TEST(BzImage, XzPayloadAndItsSize) {
     put<uint32_t>(file, file.size() - 4, 65906612);
     auto found = find_payload(file);
     ASSERT_TRUE(found.ok()) << fake::take_log();
-    EXPECT_EQ(found->format, PayloadFormat::kXz);
+    EXPECT_EQ(found->packing, Packing::kXz);
     EXPECT_EQ(found->unpacked_size, 65906612u);
     EXPECT_EQ(found->bytes.data(), file.data() + 4 * 512 + 0x40);
     EXPECT_EQ(found->bytes.size(), 0x1000u - 4);
@@ -65,7 +65,7 @@ TEST(BzImage, NoSetupSectorsMeansFour) {
     put<uint32_t>(file, 0x24c, 0x1000);
     auto found = find_payload(file);
     ASSERT_TRUE(found.ok()) << fake::take_log();
-    EXPECT_EQ(found->format, PayloadFormat::kElf);
+    EXPECT_EQ(found->packing, Packing::kNone);
     EXPECT_EQ(found->unpacked_size, 0x1000u);
 }
 
@@ -80,13 +80,31 @@ TEST(BzImage, PlainElf) {
     EXPECT_EQ(found->bytes.size(), 100u);
 }
 
+TEST(BzImage, OthersThatAreUnpacked) {
+    struct {
+        std::string_view magic;
+        Packing packing;
+        size_t appended;  // the size behind the packed bytes; gzip's own end is the same
+    } const formats[] = {{"\x1f\x8b", Packing::kGzip, 0},
+                         {"\x28\xb5\x2f\xfd", Packing::kZstd, 4},
+                         {"\x02\x21\x4c\x18", Packing::kLz4, 4}};
+    for (const auto& format : formats) {
+        File file = bzimage(format.magic);
+        put<uint32_t>(file, file.size() - 4, 1 << 20);
+        auto found = find_payload(file);
+        ASSERT_TRUE(found.ok()) << fake::take_log();
+        EXPECT_EQ(found->packing, format.packing);
+        EXPECT_EQ(found->unpacked_size, 1u << 20);
+        EXPECT_EQ(found->bytes.size(), 0x1000u - format.appended);
+    }
+}
+
 TEST(BzImage, ForeignFormatsAreNamed) {
-    expect_refusal(bzimage("\x1f\x8b"), Errno::kEOPNOTSUPP, "gzip");
-    expect_refusal(bzimage("\x28\xb5\x2f\xfd"), Errno::kEOPNOTSUPP, "zstd");
-    expect_refusal(bzimage("\x02\x21\x4c\x18"), Errno::kEOPNOTSUPP, "lz4");
+    expect_refusal(bzimage("\x04\x22\x4d\x18"), Errno::kEOPNOTSUPP, "lz4 (not its legacy format)");
     expect_refusal(bzimage("\x89LZO"), Errno::kEOPNOTSUPP, "lzo");
     expect_refusal(bzimage("BZh9"), Errno::kEOPNOTSUPP, "bzip2");
     expect_refusal(bzimage({"\x5d\0\0\0", 4}), Errno::kEOPNOTSUPP, "lzma");
+    expect_refusal(bzimage("BZh9"), Errno::kEOPNOTSUPP, "XZ, gzip, zstd or lz4");
     expect_refusal(bzimage("what"), Errno::kENOEXEC, "unknown format");
     expect_refusal(File(1000, 'x'), Errno::kENOEXEC, "neither a bzImage nor an ELF");
     expect_refusal(File{}, Errno::kENOEXEC, "neither");

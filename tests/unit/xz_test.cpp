@@ -1,87 +1,26 @@
-#include "hv/x86/boot/xz/xz.hpp"
-
 #include <gtest/gtest.h>
 
-#include <array>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <random>
 #include <string>
-#include <vector>
-
-#include <unistd.h>
 
 #include "boot_fakes.hpp"
-#include "hv/x86/boot/xz/crc32.hpp"
-#include "hv/x86/boot/xz/x86_filter.hpp"
+#include "hv/x86/boot/unpack/crc32.hpp"
+#include "hv/x86/boot/unpack/unpack.hpp"
+#include "packers.hpp"
 
 namespace {
 
 using hv::Errno;
-using Data = std::vector<uint8_t>;
+using packers::Data;
+using packers::mixed;
+using packers::random_bytes;
 
-/// Packs `data` with the real tool; the empty vector if there is none.
 Data pack(const Data& data, const std::string& options) {
-    const auto folder = std::filesystem::temp_directory_path();
-    const std::string file = folder / ("xz_test." + std::to_string(getpid()));
-    std::ofstream(file, std::ios::binary)
-        .write(reinterpret_cast<const char*>(data.data()), static_cast<long>(data.size()));
-    const std::string command = "xz -c " + options + " " + file + " 2>/dev/null";
-    Data packed;
-    FILE* pipe = popen(command.c_str(), "r");
-    std::array<uint8_t, 4096> piece;
-    for (size_t n; (n = fread(piece.data(), 1, piece.size(), pipe)) > 0;)
-        packed.insert(packed.end(), piece.begin(), piece.begin() + static_cast<long>(n));
-    pclose(pipe);
-    std::filesystem::remove(file);
-    return packed;
-}
-
-Data random_bytes(size_t size, unsigned seed) {
-    std::mt19937 random(seed);
-    Data data(size);
-    for (auto& byte : data) byte = static_cast<uint8_t>(random());
-    return data;
-}
-
-/// Text-like and code-like bytes, runs, and repeats near and far: all kinds of symbols.
-Data mixed(size_t size, unsigned seed) {
-    std::mt19937 random(seed);
-    Data data;
-    while (data.size() < size) {
-        switch (random() % 5) {
-            case 0:
-                data.insert(data.end(), random() % 400, static_cast<uint8_t>(random()));
-                break;
-            case 1:
-                for (unsigned n = random() % 100; n; --n)
-                    data.push_back(static_cast<uint8_t>("etaoin shrdlu"[random() % 13]));
-                break;
-            case 2:  // call rel32, often enough for the branch filter
-                data.push_back(random() % 2 ? 0xe8 : 0xe9);
-                for (int i = 0; i < 2; ++i) data.push_back(static_cast<uint8_t>(random()));
-                data.push_back(static_cast<uint8_t>(random() % 4 ? 0 : 0xe8));
-                data.push_back(random() % 2 ? 0x00 : 0xff);
-                break;
-            case 3: {
-                if (data.empty()) break;
-                const size_t distance = 1 + random() % std::min<size_t>(data.size(), 70000);
-                for (unsigned n = random() % 300; n; --n)
-                    data.push_back(data[data.size() - distance]);
-                break;
-            }
-            case 4:
-                for (unsigned n = random() % 30; n; --n)
-                    data.push_back(static_cast<uint8_t>(random()));
-        }
-    }
-    data.resize(size);
-    return data;
+    return packers::pack(data, "xz " + options);
 }
 
 Errno unpack(const Data& packed, Data& output) {
-    return hv::boot::xz_unpack(packed, output).error();
+    return hv::boot::unpack(hv::boot::Packing::kXz, packed, output).error();
 }
 
 class Xz : public testing::Test {
@@ -103,8 +42,8 @@ class Xz : public testing::Test {
 TEST(Crc32, KnownValue) {
     const std::string_view text = "123456789";
     const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
-    EXPECT_EQ(hv::boot::xz::crc32({bytes, 9}), 0xcbf43926u);
-    EXPECT_EQ(hv::boot::xz::crc32({bytes + 4, 5}, hv::boot::xz::crc32({bytes, 4})), 0xcbf43926u);
+    EXPECT_EQ(hv::boot::crc32({bytes, 9}), 0xcbf43926u);
+    EXPECT_EQ(hv::boot::crc32({bytes + 4, 5}, hv::boot::crc32({bytes, 4})), 0xcbf43926u);
 }
 
 TEST_F(Xz, AsKernelsArePacked) {

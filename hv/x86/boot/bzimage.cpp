@@ -1,9 +1,6 @@
 #include "hv/x86/boot/bzimage.hpp"
 
-#include <string_view>
-
 #include "hv/console/log.hpp"
-#include "hv/x86/boot/xz/xz.hpp"
 
 namespace hv::boot {
 namespace {
@@ -18,31 +15,13 @@ constexpr size_t kPayloadLength = 0x24c;
 
 constexpr uint16_t kBootFlagValue = 0xaa55;
 constexpr uint32_t kHeaderMagicValue = 0x53726448;  // "HdrS"
+constexpr uint32_t kElfMagic = 0x464c457f;          // 7F "ELF"
 constexpr uint16_t kFirstVersionWithPayload = 0x0208;
 constexpr size_t kSectorSize = 512;
 constexpr unsigned kDefaultSetupSectors = 4;  // what 0 means
 
 // No kernel is larger; a size beyond it is a damaged file, not a wish for memory.
 constexpr uint64_t kLargestKernel = kGiB;
-
-/// How a payload begins, and what it is then.
-struct Signature {
-    std::string_view bytes;
-    std::string_view name;
-};
-constexpr Signature kForeignFormats[] = {
-    {"\x1f\x8b", "gzip"},
-    {"\x28\xb5\x2f\xfd", "zstd"},
-    {"\x02\x21\x4c\x18", "lz4"},
-    {"\x89LZO", "lzo"},
-    {"BZh", "bzip2"},
-    {{"\x5d\0\0", 3}, "lzma"},
-};
-
-bool begins_with(Bytes bytes, std::string_view text) {
-    return bytes.size() >= text.size() &&
-           __builtin_memcmp(bytes.data(), text.data(), text.size()) == 0;
-}
 
 bool is_bzimage(Bytes file) {
     const auto flag = load<uint16_t>(file, kBootFlag);
@@ -73,8 +52,9 @@ Result<Bytes> payload_of(Bytes file) {
     return payload;
 }
 
-/// The kernel's build appends the unpacked size to what it has packed by XZ.
-Result<KernelPayload> xz_payload(Bytes payload) {
+/// The last four bytes are the unpacked size: the kernel's build appends it to what it has packed,
+/// and gzip itself ends with it.
+Result<KernelPayload> packed_payload(Packing packing, Bytes payload) {
     if (payload.size() < sizeof(uint32_t)) return Errno::kENODATA;
     const uint32_t size = TRY(load<uint32_t>(payload, payload.size() - sizeof(uint32_t)));
     if (size == 0 || size > kLargestKernel) {
@@ -84,7 +64,8 @@ Result<KernelPayload> xz_payload(Bytes payload) {
             size);
         return Errno::kEINVAL;
     }
-    return KernelPayload{PayloadFormat::kXz, payload.first(payload.size() - sizeof size), size};
+    const size_t appended = packing == Packing::kGzip ? 0 : sizeof size;
+    return KernelPayload{packing, payload.first(payload.size() - appended), size};
 }
 
 }  // namespace
@@ -94,17 +75,14 @@ Result<KernelPayload> find_payload(Bytes file) {
     const bool wrapped = is_bzimage(file);
     if (wrapped) payload = TRY(payload_of(file));
 
-    if (begins_with(payload,
-                    "\x7f"
-                    "ELF"))
-        return KernelPayload{PayloadFormat::kElf, payload, payload.size()};
-    if (is_xz(payload)) return xz_payload(payload);
-    for (const Signature& format : kForeignFormats) {
-        if (!begins_with(payload, format.bytes)) continue;
+    if (load<uint32_t>(payload, 0).value_or(0) == kElfMagic)
+        return KernelPayload{Packing::kNone, payload, payload.size()};
+    if (const PackedFormat* format = packed_format(payload)) {
+        if (format->packing != Packing::kForeign) return packed_payload(format->packing, payload);
         log(LogLevel::kError,
-            "Domain 0's kernel is packed with {}, which cannot be unpacked yet; use a kernel "
-            "with CONFIG_KERNEL_XZ (as Debian 12's), or its vmlinux",
-            format.name);
+            "Domain 0's kernel is packed with {}, which cannot be unpacked here; use one that is "
+            "packed with XZ, gzip, zstd or lz4 (CONFIG_KERNEL_XZ and so on), or its vmlinux",
+            format->name);
         return Errno::kEOPNOTSUPP;
     }
     log(LogLevel::kError, "Domain 0's kernel is {}; name a vmlinuz as the first module",

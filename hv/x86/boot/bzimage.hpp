@@ -6,15 +6,14 @@
 
 #include "base/result.hpp"
 #include "hv/x86/boot/reader.hpp"
+#include "hv/x86/boot/unpack/unpack.hpp"
 
 namespace hv::boot {
 
-enum class PayloadFormat : uint8_t { kElf, kXz };
-
 struct KernelPayload {
-    PayloadFormat format;
+    Packing packing;         ///< kNone: it is the ELF image itself
     Bytes bytes;             ///< within the file
-    uint64_t unpacked_size;  ///< of kXz, as the file says; else bytes.size()
+    uint64_t unpacked_size;  ///< as the file says; if not packed, bytes.size()
 };
 
 /// Finds the kernel proper in `file`. On failure the log has a line with cause and remedy:

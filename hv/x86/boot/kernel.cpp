@@ -3,7 +3,6 @@
 #include "arch/memory.hpp"
 #include "hv/console/log.hpp"
 #include "hv/x86/boot/bzimage.hpp"
-#include "hv/x86/boot/xz/xz.hpp"
 
 namespace hv::boot {
 
@@ -15,7 +14,7 @@ Result<Kernel> Kernel::load(const BootModule& module) {
     }
     const Bytes file(arch::machine_to_virt<const uint8_t>(module.machine_address), module.size);
     const KernelPayload payload = TRY(find_payload(file));
-    if (payload.format == PayloadFormat::kElf)
+    if (payload.packing == Packing::kNone)
         return Kernel(TRY(KernelImage::parse(payload.bytes)), FrameBuffer{});
 
     auto buffer = FrameBuffer::create(payload.unpacked_size);
@@ -27,7 +26,7 @@ Result<Kernel> Kernel::load(const BootModule& module) {
         return buffer.error();
     }
     const std::span<uint8_t> unpacked(buffer->data(), payload.unpacked_size);
-    if (auto done = xz_unpack(payload.bytes, unpacked); !done) {
+    if (auto done = unpack(payload.packing, payload.bytes, unpacked); !done) {
         log(LogLevel::kError, "Domain 0's kernel cannot be unpacked (see the line above)");
         return done.error();
     }

@@ -154,4 +154,52 @@ TEST(hypercall_page_calls, "note HYPERCALL_PAGE: slots of 32 bytes, iret's inclu
     CHECK_EQ(call_by_page(__HYPERVISOR_console_io, CONSOLEIO_read, 0), 0);
 }
 
+// What a decoder has to deal with: literals alone, runs, repeats near and far, calls for XZ's
+// filter.
+static constexpr unsigned kMixed = 24 << 10;
+static constexpr unsigned char mixed_byte(unsigned i, unsigned random) {
+    switch (i >> 9 & 3) {
+        case 0:
+            return static_cast<unsigned char>(random >> 16);
+        case 1:
+            return static_cast<unsigned char>(i >> 6);
+        case 2:
+            return static_cast<unsigned char>("etaoin shrdlu"[i % 13]);
+        default:
+            return i % 5 ? 0 : 0xe8;
+    }
+}
+static constexpr unsigned next_random(unsigned random) {
+    return random * 1664525 + 1013904223;
+}
+struct Mixed {
+    unsigned char bytes[kMixed] = {};
+};
+static constexpr Mixed mixed = [] {
+    Mixed made;
+    for (unsigned i = 0, random = 1; i < kMixed; ++i, random = next_random(random))
+        made.bytes[i] = mixed_byte(i, random);
+    return made;
+}();
+
+static void check_unpacked() {
+    for (unsigned i = 0, random = 1; i < kMixed; ++i, random = next_random(random)) {
+        const unsigned char byte = const_cast<const volatile Mixed&>(mixed).bytes[i];
+        if (byte != mixed_byte(i, random)) fail("byte %u of what was packed is 0x%x", i, byte);
+    }
+}
+
+TEST(start_packed_xz, "bzImage: a kernel packed with XZ", "packed=xz") {
+    check_unpacked();
+}
+TEST(start_packed_gzip, "bzImage: a kernel packed with gzip", "packed=gzip") {
+    check_unpacked();
+}
+TEST(start_packed_zstd, "bzImage: a kernel packed with zstd", "packed=zstd") {
+    check_unpacked();
+}
+TEST(start_packed_lz4, "bzImage: a kernel packed with lz4 in its legacy format", "packed=lz4") {
+    check_unpacked();
+}
+
 }  // namespace guest

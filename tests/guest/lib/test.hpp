@@ -1,7 +1,6 @@
 // A test is a function with a name, the call or fault that it covers, and options for run.py:
 //
 //   TEST(name, "covers", "options") { CHECK(...); }
-//
 // options, joined by ';' (run.py acts on them, the guest does not):
 //   own-boot          must run alone: it changes the machine for good
 //   crash             ends its domain: run.py wants the hypervisor to say that Domain 0 crashed
@@ -10,6 +9,7 @@
 //   cpus=2            the machine has that many CPUs; nodes: in two NUMA nodes, with cpus=2
 //   args=...          added to the hypervisor's boot line
 //   image=linux       run in the image with the notes that Debian's kernel has
+//   packed=FORMAT     the image in a bzImage, packed so (bzimage.py)
 //   skip=REASON       the emulator's defect: not run on either hypervisor
 //   missing=REASON    not built yet (docs/abi-coverage.md): has to fail on Xenolith until it is
 //   differs=REASON    a difference on purpose: only Xenolith has to pass

@@ -1,4 +1,4 @@
-#include "hv/x86/boot/xz/x86_filter.hpp"
+#include "hv/x86/boot/unpack/xz/x86_filter.hpp"
 
 #include <bit>
 

@@ -3,7 +3,9 @@
 // adaptive decisions (match, kind, 2 + 8 for the length, 6 for the slot, 4 align) and 26 direct
 // bits: under 160 bits, so 20 bytes, and one more for the normalisation at a chunk's end. That is
 // less than kReadAhead, and the check once a symbol in decode_chunk() suffices.
-#include "hv/x86/boot/xz/lzma.hpp"
+#include "hv/x86/boot/unpack/xz/lzma.hpp"
+
+#include "hv/x86/boot/unpack/copy.hpp"
 
 namespace hv::boot::xz {
 namespace {
@@ -24,30 +26,6 @@ XZ_INLINE uint32_t next_after_short_repeat(uint32_t s) {
 }
 
 constexpr uint32_t kLeastMatch = 2;
-
-/// Copies `length` bytes from `distance` bytes back, which may overlap what is being written.
-/// Writes whole words, and so beyond the end, if there is room before `room_end`.
-XZ_INLINE uint8_t* copy_match(uint8_t* out, size_t distance, size_t length,
-                              const uint8_t* room_end) {
-    uint8_t* const end = out + length;
-    if (room_end - end < 16) [[unlikely]] {
-        for (; out != end; ++out) *out = *(out - distance);
-        return end;
-    }
-    if (distance < 8) {
-        for (int i = 0; i < 8; ++i) out[i] = *(out + i - distance);
-        // The pattern repeats: go on from a multiple of it that is at least a word back.
-        static constexpr uint8_t kWider[8] = {0, 8, 8, 9, 8, 10, 12, 14};
-        distance = kWider[distance];
-        out += 8;
-    }
-    for (; out < end; out += 8) {
-        uint64_t word;
-        __builtin_memcpy(&word, out - distance, sizeof word);
-        __builtin_memcpy(out, &word, sizeof word);
-    }
-    return end;
-}
 
 }  // namespace
 

@@ -6,7 +6,7 @@
 #include <span>
 
 #include "base/result.hpp"
-#include "hv/x86/boot/xz/lzma.hpp"
+#include "hv/x86/boot/unpack/xz/lzma.hpp"
 
 namespace hv::boot::xz {
 

@@ -1,14 +1,13 @@
 //   stream header | block | block | … | index | footer          everything a multiple of 4 bytes
 //                  block = header, LZMA2 chunks, padding, check
 //                  index = 00, number of blocks, two sizes of each, padding, CRC32
-#include "hv/x86/boot/xz/xz.hpp"
+#include "hv/x86/boot/unpack/xz/xz.hpp"
 
-#include "hv/console/log.hpp"
 #include "hv/memory/heap.hpp"
-#include "hv/x86/boot/reader.hpp"
-#include "hv/x86/boot/xz/crc32.hpp"
-#include "hv/x86/boot/xz/lzma2.hpp"
-#include "hv/x86/boot/xz/x86_filter.hpp"
+#include "hv/x86/boot/unpack/byte_reader.hpp"
+#include "hv/x86/boot/unpack/crc32.hpp"
+#include "hv/x86/boot/unpack/xz/lzma2.hpp"
+#include "hv/x86/boot/unpack/xz/x86_filter.hpp"
 
 namespace hv::boot {
 namespace {
@@ -30,38 +29,17 @@ constexpr uint8_t kReservedFlags = 0x3c;
 constexpr uint8_t kHasPackedSize = 0x40;
 constexpr uint8_t kHasUnpackedSize = 0x80;
 
-/// Reads forward through a checked piece of the file.
-class Cursor {
-  public:
-    explicit Cursor(Bytes bytes) : bytes_(bytes) {}
-    size_t at() const { return at_; }
-    size_t left() const { return bytes_.size() - at_; }
-
-    Result<uint8_t> byte() {
-        if (left() == 0) return Errno::kENODATA;
-        return bytes_[at_++];
+/// A number of 7 bits a byte, lowest first, top bit: more follow.
+Result<uint64_t> take_number(ByteReader& reader) {
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 63; shift += 7) {
+        uint8_t part = TRY(reader.byte());
+        if (part == 0 && shift) return Errno::kEINVAL;  // not the shortest form
+        value |= uint64_t{part & 0x7fu} << shift;
+        if (!(part & 0x80)) return value;
     }
-    /// A number of 7 bits a byte, lowest first, top bit: more follow.
-    Result<uint64_t> number() {
-        uint64_t value = 0;
-        for (unsigned shift = 0; shift < 63; shift += 7) {
-            uint8_t part = TRY(byte());
-            if (part == 0 && shift) return Errno::kEINVAL;  // not the shortest form
-            value |= uint64_t{part & 0x7fu} << shift;
-            if (!(part & 0x80)) return value;
-        }
-        return Errno::kEINVAL;
-    }
-    Result<> zeros(size_t count) {
-        for (; count; --count)
-            if (TRY(byte()) != 0) return Errno::kEINVAL;
-        return {};
-    }
-
-  private:
-    Bytes bytes_;
-    size_t at_ = 0;
-};
+    return Errno::kEINVAL;
+}
 
 Result<> expect_crc(Bytes file, size_t crc_at, Bytes covered) {
     if (TRY(load<uint32_t>(file, crc_at)) != crc32(covered)) return Errno::kEINVAL;
@@ -99,7 +77,8 @@ class Stream {
   private:
     Result<> header() {
         Bytes bytes = TRY(slice(packed_, 0, kStreamHeaderSize));
-        if (!is_xz(bytes)) return Errno::kEINVAL;
+        if (__builtin_memcmp(bytes.data(), kHeaderMagic, sizeof kHeaderMagic) != 0)
+            return Errno::kEINVAL;
         TRY(expect_crc(bytes, 8, bytes.subspan(6, 2)));
         if (bytes[6] != 0 || bytes[7] > static_cast<uint8_t>(Check::kCrc32))
             return Errno::kEOPNOTSUPP;
@@ -112,27 +91,27 @@ class Stream {
         const size_t size = (size_t{packed_[at_]} + 1) * 4;
         Bytes bytes = TRY(slice(packed_, at_, size));
         TRY(expect_crc(bytes, size - 4, bytes.first(size - 4)));
-        Cursor cursor(bytes.subspan(1, size - 5));
-        const uint8_t flags = TRY(cursor.byte());
+        ByteReader reader(bytes.subspan(1, size - 5));
+        const uint8_t flags = TRY(reader.byte());
         if (flags & kReservedFlags) return Errno::kEOPNOTSUPP;
         // The sizes are optional and say nothing that the chunks and the index do not say.
-        if (flags & kHasPackedSize) TRY(cursor.number());
-        if (flags & kHasUnpackedSize) TRY(cursor.number());
+        if (flags & kHasPackedSize) TRY(take_number(reader));
+        if (flags & kHasUnpackedSize) TRY(take_number(reader));
 
         const unsigned filters = (flags & kFilterCountMask) + 1;
         BlockHeader header{size, filters == 2};
         if (filters > 2) return Errno::kEOPNOTSUPP;
         if (header.x86_filter) {
-            const uint64_t id = TRY(cursor.number());
-            const uint64_t properties = TRY(cursor.number());
+            const uint64_t id = TRY(take_number(reader));
+            const uint64_t properties = TRY(take_number(reader));
             // Its one property, a start offset, is never used by kernels.
             if (id != kFilterX86 || properties != 0) return Errno::kEOPNOTSUPP;
         }
-        const uint64_t id = TRY(cursor.number());
-        const uint64_t properties = TRY(cursor.number());
+        const uint64_t id = TRY(take_number(reader));
+        const uint64_t properties = TRY(take_number(reader));
         if (id != kFilterLzma2 || properties != 1) return Errno::kEOPNOTSUPP;
-        TRY(cursor.byte());  // dictionary size: the whole output serves as dictionary
-        TRY(cursor.zeros(cursor.left()));
+        TRY(reader.byte());  // dictionary size: the whole output serves as dictionary
+        TRY(reader.zeros(reader.left()));
         return header;
     }
 
@@ -159,7 +138,7 @@ class Stream {
     /// Zeros up to a multiple of 4 bytes from `start`.
     Result<> padding(size_t start) {
         const size_t count = (0 - (at_ - start)) % 4;
-        TRY(Cursor(TRY(slice(packed_, at_, count))).zeros(count));
+        TRY(ByteReader(TRY(slice(packed_, at_, count))).zeros(count));
         at_ += count;
         return {};
     }
@@ -167,18 +146,18 @@ class Stream {
     /// Checks that the index speaks of the blocks that were there; returns its size.
     Result<size_t> index() {
         const size_t start = at_;
-        Cursor cursor(packed_.subspan(start));
+        ByteReader reader(packed_.subspan(start));
         Totals listed;
-        TRY(cursor.byte());
-        listed.blocks = TRY(cursor.number());
+        TRY(reader.byte());
+        listed.blocks = TRY(take_number(reader));
         if (listed.blocks != totals_.blocks) return Errno::kEINVAL;
         for (uint64_t i = 0; i < listed.blocks; ++i) {
-            listed.packed += TRY(cursor.number());
-            listed.unpacked += TRY(cursor.number());
+            listed.packed += TRY(take_number(reader));
+            listed.unpacked += TRY(take_number(reader));
         }
         if (listed.packed != totals_.packed || listed.unpacked != totals_.unpacked)
             return Errno::kEINVAL;
-        at_ += cursor.at();
+        at_ += reader.at();
         TRY(padding(start));
         TRY(expect_crc(packed_, at_, packed_.subspan(start, at_ - start)));
         at_ += 4;
@@ -204,34 +183,12 @@ class Stream {
     Totals totals_;
 };
 
-const char* explain(Errno error) {
-    switch (error) {
-        case Errno::kENODATA:
-            return "it is truncated; copy the file anew";
-        case Errno::kENOSPC:
-        case Errno::kE2BIG:
-            return "it unpacks to another size than the file says; copy the file anew";
-        case Errno::kEOPNOTSUPP:
-            return "unknown filter or check; pack it with xz --check=crc32 --x86 --lzma2";
-        case Errno::kENOMEM:
-            return "no memory for the decoder";
-        default:
-            return "it is damaged; copy the file anew";
-    }
-}
-
 }  // namespace
-
-bool is_xz(Bytes packed) {
-    return packed.size() >= sizeof kHeaderMagic &&
-           __builtin_memcmp(packed.data(), kHeaderMagic, sizeof kHeaderMagic) == 0;
-}
 
 Result<> xz_unpack(Bytes packed, std::span<uint8_t> output) {
     heap::Owned<LzmaDecoder> decoder(heap::create<LzmaDecoder>());
-    Result<> done = decoder ? Stream(packed, output, *decoder).unpack() : Errno::kENOMEM;
-    if (!done) log(LogLevel::kError, "XZ data cannot be unpacked: {}", explain(done.error()));
-    return done;
+    if (!decoder) return Errno::kENOMEM;
+    return Stream(packed, output, *decoder).unpack();
 }
 
 }  // namespace hv::boot

@@ -1,8 +1,8 @@
-#include "hv/x86/boot/xz/crc32.hpp"
+#include "hv/x86/boot/unpack/crc32.hpp"
 
 #include <array>
 
-namespace hv::boot::xz {
+namespace hv::boot {
 namespace {
 
 constexpr uint32_t kPolynomial = 0xEDB88320;
@@ -46,4 +46,4 @@ uint32_t crc32(std::span<const uint8_t> bytes, uint32_t crc) {
     return ~crc;
 }
 
-}  // namespace hv::boot::xz
+}  // namespace hv::boot

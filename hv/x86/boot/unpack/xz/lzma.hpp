@@ -8,7 +8,7 @@
 
 #include "base/result.hpp"
 #include "hv/limits.hpp"
-#include "hv/x86/boot/xz/range_decoder.hpp"
+#include "hv/x86/boot/unpack/xz/range_decoder.hpp"
 
 namespace hv::boot::xz {
 

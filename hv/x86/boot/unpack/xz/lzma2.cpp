@@ -6,7 +6,7 @@
 //              starts afresh:                         size, 2 bytes packed size, and from C0 on
 //              80 nothing   A0 state                  one byte lc/lp/pb
 //              C0 + lc/lp/pb   E0 + dictionary
-#include "hv/x86/boot/xz/lzma2.hpp"
+#include "hv/x86/boot/unpack/xz/lzma2.hpp"
 
 namespace hv::boot::xz {
 namespace {

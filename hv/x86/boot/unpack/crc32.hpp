@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <span>
 
-namespace hv::boot::xz {
+namespace hv::boot {
 
 /// The CRC of `bytes`, continuing `crc` (0 for the first piece).
 uint32_t crc32(std::span<const uint8_t> bytes, uint32_t crc = 0);
 
-}  // namespace hv::boot::xz
+}  // namespace hv::boot
