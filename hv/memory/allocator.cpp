@@ -119,6 +119,8 @@ Result<Mfn> take_block(unsigned order, const AllocOptions& options, uint64_t cla
     if (claimed < count && memory->free - count < memory->claims) return Errno::kENOMEM;
     const Mfn first = TRY(take_of_nodes(*memory, order, options));
     memory->uncount(nodes::of(first), count);
+    if (memory->low.tell(memory->free - memory->claims)) [[unlikely]]
+        memory->on_low();
     return first;
 }
 

@@ -5,6 +5,7 @@
 #include "hv/lock_rank.hpp"
 #include "hv/memory/allocator.hpp"
 #include "hv/memory/buddy.hpp"
+#include "hv/memory/low_memory.hpp"
 #include "hv/memory/sections.hpp"
 
 namespace hv::memory {
@@ -17,6 +18,8 @@ struct FreeMemory {
     uint64_t claims = 0;                      ///< of `free`, promised to domains
     uint64_t described = 0;                   ///< RAM in the machine's map, in frames
     Mfn max_page{0};
+    LowMemoryRule low;
+    void (*on_low)() = nullptr;
 
     void count(Node node, uint64_t frames) {
         free += frames;

@@ -12,13 +12,14 @@ namespace hv {
 /// In order of precedence. kSchedule may leave for another vCPU and not return, so what is cheap
 /// comes before it; what is still pending then is done on that vCPU's way out.
 enum class Softirq : uint8_t {
-    kTimer,     // timers are due
-    kRcu,       // a grace period may be over
-    kTime,      // the clock's scale has changed
-    kSchedule,  // choose a vCPU anew
-    kConsole,   // the ring has new text: whoever reads it is told
-    kTrace,     // a trace buffer is half full: whoever reads it is told
-    kExitWork,  // nothing itself: the way back to the guest is to look at everything
+    kTimer,      // timers are due
+    kRcu,        // a grace period may be over
+    kTime,       // the clock's scale has changed
+    kSchedule,   // choose a vCPU anew
+    kConsole,    // the ring has new text: whoever reads it is told
+    kTrace,      // a trace buffer is half full: whoever reads it is told
+    kLowMemory,  // little memory is left: the tools are told
+    kExitWork,   // nothing itself: the way back to the guest is to look at everything
     kCount,
 };
 

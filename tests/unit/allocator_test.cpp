@@ -7,6 +7,7 @@
 #include <random>
 
 #include "fake/memory_machine.hpp"
+#include "hv/memory/low_memory.hpp"
 
 namespace hv {
 
@@ -141,6 +142,27 @@ TEST_F(NodeAllocatorTest, ADomainsMemoryComesFromItsNodesInTurn) {
     while (*relinquish_frames(*domain, cursor)) {
     }
     EXPECT_EQ(free_pages_of(0) + free_pages_of(1), free_pages());
+}
+
+TEST(LowMemory, IsToldOnceForEachHalf) {
+    LowMemoryRule rule;
+    EXPECT_FALSE(rule.tell(0));  // never, unless it is set
+    rule.set(1000);
+    EXPECT_EQ(rule.threshold(), 512u);
+    EXPECT_FALSE(rule.tell(513));
+    EXPECT_TRUE(rule.tell(512));
+    EXPECT_FALSE(rule.tell(511));
+    EXPECT_FALSE(rule.tell(1023));
+    EXPECT_FALSE(rule.tell(500));  // it was not twice as much in between
+    EXPECT_TRUE(rule.tell(256));
+    EXPECT_TRUE(rule.tell(100));
+    EXPECT_FALSE(rule.tell(90));
+    EXPECT_EQ(rule.threshold(), 64u);
+    for (unsigned i = 0; i < 20; ++i) EXPECT_FALSE(rule.tell(100000));
+    EXPECT_EQ(rule.threshold(), 512u);
+    EXPECT_TRUE(rule.tell(512));
+    rule.set(1);
+    EXPECT_TRUE(rule.tell(0));
 }
 
 TEST_F(AllocatorTest, NothingIsFreeBeforeMemoryIsAdded) {

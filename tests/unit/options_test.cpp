@@ -88,7 +88,8 @@ TEST(Options, BadValuesAreNamed) {
          {"dom0_mem=", "dom0_mem=12Q", "dom0_mem=99999999999999999999", "dom0_mem=99999999999T",
           "dom0_mem=100%", "dom0_max_vcpus=4-2", "dom0_max_vcpus=x", "com1=115200,9n1",
           "com1=115200,8n1,0x3f8,4,5", "loglvl=loud", "noreboot=perhaps", "xpti=dom7", "maxcpus=-1",
-          "conring_size=0", "conring_size=1T", "console=", "console=lpt1"}) {
+          "conring_size=0", "conring_size=1T", "low_mem_virq_limit=little",
+          "console=", "console=lpt1"}) {
         parse(word);
         EXPECT_TRUE(warned(word, "not understood")) << word;
     }

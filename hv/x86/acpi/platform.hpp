@@ -25,6 +25,7 @@ Outcome answer(const Request& guest, const xen_platform_op& op, const Member& me
 // platform_cpu.cpp
 Outcome get_cpuinfo(const Request& guest, xen_platform_op& op);
 Outcome get_cpu_version(const Request& guest, xen_platform_op& op);
+Outcome read_memtype(const Request& guest, xen_platform_op& op);
 Outcome cpu_online(const Request& guest, xen_platform_op& op);
 Outcome cpu_offline(const Request& guest, xen_platform_op& op);
 Outcome core_parking(const Request& guest, xen_platform_op& op);

@@ -6,6 +6,7 @@
 #include "arch/cpu.hpp"
 #include "arch/time.hpp"
 #include "hv/x86/boot/smp.hpp"
+#include "hv/x86/cpu/mtrr.hpp"
 #include "hv/x86/cpu/native.hpp"
 
 namespace hv::acpi::platform {
@@ -70,6 +71,15 @@ Outcome get_cpu_version(const Request& guest, xen_platform_op& op) {
         decode_signature(native::cpuid(1).a, version);
     }
     return answer(guest, op, version);
+}
+
+Outcome read_memtype(const Request& guest, xen_platform_op& op) {
+    auto& told = op.u.read_memtype;
+    const auto range = TRY(cpu::variable_mtrr(told.reg));
+    told.mfn = range.first.raw();
+    told.nr_mfns = range.frames;
+    told.type = range.type;
+    return answer(guest, op, told);
 }
 
 // CPUs come up at boot and stay.

@@ -101,7 +101,8 @@ struct Row {
     Handler handler;
 };
 
-// Missing, and so -ENOSYS: memory types, microcode, hot-adding of CPUs and memory.
+// Refused, -ENOSYS: changing memory types (they stay as the firmware has set them), microcode
+// (firmware's business too), hot-adding of CPUs and memory (all come up at boot).
 // Frequencies and idle times (change_freq, getidletime) are -ENOSYS in Xen too
 // unless Domain 0's kernel governs frequencies.
 constexpr Row kRows[] = {
@@ -113,6 +114,7 @@ constexpr Row kRows[] = {
     {XENPF_set_processor_pminfo, set_processor_pminfo},
     {XENPF_get_cpuinfo, get_cpuinfo},
     {XENPF_get_cpu_version, get_cpu_version},
+    {XENPF_read_memtype, read_memtype},
     {XENPF_cpu_online, cpu_online},
     {XENPF_cpu_offline, cpu_offline},
     {XENPF_core_parking, core_parking},

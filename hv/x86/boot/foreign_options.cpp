@@ -24,7 +24,7 @@ constexpr std::string_view kNames[] = {
     "hvm_port80", "idle_latency_factor", "invpcid", "ioapic_ack", "iommu",
     "iommu_dev_iotlb_timeout", "iommu_inclusive_mapping", "irq-max-guests", "irq_ratelimit",
     "irq_vector_map", "lapic", "lapic_timer_c2_ok", "ler", "lock-depth-size", "low_crashinfo",
-    "low_mem_virq_limit", "max_cstate", "max_gsi_irqs", "mce", "mce_fb", "mce_verbosity", "mem",
+    "max_cstate", "max_gsi_irqs", "mce", "mce_fb", "mce_verbosity", "mem",
     "memop-max-order", "mmcfg", "mmio-relax", "msi", "mtrr.show", "mwait-idle", "nmi",
     "no-real-mode", "noapic", "noirqbalance", "nolapic", "nr_irqs", "pci",
     "pci-phantom", "pcid", "ple_gap", "ple_window", "probe-port-aliases", "psr", "pv",

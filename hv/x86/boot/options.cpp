@@ -126,6 +126,13 @@ Verdict conring_size(const Value& value, Options& into) {
     return Verdict::kDone;
 }
 
+Verdict low_memory_limit(const Value& value, Options& into) {
+    const auto bytes = parse_size(value.text);
+    if (!bytes) return Verdict::kBadValue;
+    into.low_memory_bytes = *bytes;
+    return Verdict::kDone;
+}
+
 Verdict slice(const Value& value, Options& into) {
     const auto ms = parse_number(value.text);
     if (!ms || *ms == 0 || *ms > 1000) return Verdict::kBadValue;
@@ -189,6 +196,7 @@ constexpr Known kKnown[] = {
          return done_if(parse_levels(v.text, o.guest_log_level, o.guest_log_rate));
      }},
     {"conring_size", conring_size},
+    {"low_mem_virq_limit", low_memory_limit},
     {"sched",
      [](const Value& v, Options& o) {
          copy_text(v.text, o.sched);  // the scheduler names those that it does not have

@@ -39,8 +39,9 @@ struct Options {
     bool numa = true;       ///< numa=off: one node, whatever the SRAT says
     uint64_t conring_bytes = 16 * 1024;
     uint64_t sched_slice_ms = 30;
-    char command_line[1024] = {};  ///< as given, for XENVER_commandline
-    char dom0_extra[512] = {};     ///< what follows ` -- `: for Domain 0's kernel
+    uint64_t low_memory_bytes = UINT64_MAX;  ///< low_mem_virq_limit=; UINT64_MAX: as usual
+    char command_line[1024] = {};            ///< as given, for XENVER_commandline
+    char dom0_extra[512] = {};               ///< what follows ` -- `: for Domain 0's kernel
 };
 
 /// The options in force, after parse().

@@ -6,9 +6,11 @@
 #include "hv/console/console.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
+#include "hv/event/event.hpp"
 #include "hv/memory/allocator.hpp"
 #include "hv/sched/rcu.hpp"
 #include "hv/sched/sched.hpp"
+#include "hv/sched/softirq.hpp"
 #include "hv/sched/timer.hpp"
 #include "hv/x86/acpi/acpi.hpp"
 #include "hv/x86/acpi/nodes.hpp"
@@ -149,6 +151,15 @@ void prepare_isolation() {
     });
 }
 
+/// Once Domain 0 has its memory, which is mostly all but a little.
+void watch_memory() {
+    set_softirq_handler(Softirq::kLowMemory, [] { event::send_host_virq(VIRQ_ENOMEM); });
+    const uint64_t frames = memory::watch_low_memory(options().low_memory_bytes,
+                                                     [] { raise_softirq(Softirq::kLowMemory); });
+    if (frames)
+        log(LogLevel::kInfo, "the tools are told when {} KiB of memory are left", frames * 4);
+}
+
 void start_on_own_stack() {
     cpu::init_this_cpu(0);
     arch::cpu_policy::init();
@@ -178,6 +189,7 @@ void start_on_own_stack() {
         pv::build_dom0(info.modules[0], info.module_count > 1 ? info.modules[1] : none);
     if (!dom0.ok())
         panic("Domain 0 cannot be started (error {}); see the line above", dom0.error());
+    watch_memory();
     console::give_to_domain0();
     if (!sched::domain_unpause_by_controller(**dom0).ok()) panic("Domain 0 does not start");
     (void)dom0->release();  // Domain 0 lives as long as the machine runs

@@ -3,6 +3,8 @@
 
 #include <initializer_list>
 
+#include "child.hpp"
+#include "events.hpp"
 #include "platform.hpp"
 #include "print.hpp"
 #include "test.hpp"
@@ -250,6 +252,51 @@ TEST(vm_assist_types, "vm_assist: the types Linux sets, on and off; unknown ones
     CHECK_EQ(vm_assist(VMASST_CMD_enable, 63), -kEINVAL);
     CHECK_EQ(vm_assist(VMASST_CMD_enable, 1000), -kEINVAL);
     CHECK_EQ(vm_assist(7, VMASST_TYPE_4gb_segments), -kENOSYS);
+}
+
+namespace {
+
+uint64_t free_frames() {
+    xen_sysctl_t op = sysctl_of(XEN_SYSCTL_physinfo);
+    CHECK_EQ(sysctl(&op), 0);
+    return op.u.physinfo.free_pages;
+}
+
+}  // namespace
+
+TEST(memory_low_is_told, "VIRQ_ENOMEM at low_mem_virq_limit= and half of it, once on the way down",
+     "args=dom0_mem=128M low_mem_virq_limit=32M") {
+    constexpr uint64_t kLimit = 32 << 8;  // frames
+    constexpr unsigned kOrder = 9;
+    static xen_pfn_t taken[256];
+    unsigned count = 0;
+    const Port port = bind_virq(VIRQ_ENOMEM);
+    const auto take = [&] {
+        auto r = reservation(taken + count, 1, kOrder);
+        taken[count] = 0;
+        CHECK_EQ(memory_op(XENMEM_increase_reservation, &r), 1);
+        ++count;
+    };
+    const auto give = [&] {
+        auto r = reservation(taken + --count, 1, kOrder);
+        CHECK_EQ(memory_op(XENMEM_decrease_reservation, &r), 1);
+    };
+    CHECK(free_frames() > 2 * kLimit);
+    for (uint64_t limit : {kLimit, kLimit / 2}) {
+        clear_pending(port);
+        while (free_frames() > limit + (1 << kOrder)) {
+            take();
+            CHECK(!pending(port));
+        }
+        while (free_frames() > limit) take();
+        CHECK(wait_for([&] { return pending(port); }));
+        clear_pending(port);
+        give();
+        take();
+        CHECK(!pending(port));
+    }
+    while (count) give();
+    CHECK_EQ(close_port(port), 0);
 }
 
 }  // namespace guest

@@ -252,6 +252,30 @@ TEST(platform_cpuinfo, "XENPF get_cpuinfo, firmware_info; another interface vers
     CHECK_EQ(platform_op(&op), -kENOSYS);
 }
 
+TEST(platform_memory_types, "XENPF read_memtype: the CPU's variable ranges, and no more", "") {
+    xen_platform_op_t op = {};
+    op.cmd = XENPF_read_memtype;
+    op.interface_version = XENPF_INTERFACE_VERSION;
+    unsigned count = 0, used = 0;
+    for (; count < 255; ++count) {
+        op.u.read_memtype.reg = count;
+        const long status = platform_op(&op);
+        if (status == -kEINVAL) break;
+        CHECK_EQ(status, 0);
+        const auto& range = op.u.read_memtype;
+        CHECK(range.type <= 6);
+        if (!range.nr_mfns) continue;
+        ++used;
+        CHECK_EQ(range.nr_mfns & (range.nr_mfns - 1), 0);
+        CHECK_EQ(range.mfn & (range.nr_mfns - 1), 0);
+        // QEMU's firmware: RAM is write-back by default, the hole below 4 GiB is not cached.
+        CHECK_EQ(range.type, 0);
+        CHECK(range.mfn >= 0x80000 && range.mfn + range.nr_mfns <= 0x100000);
+    }
+    CHECK_EQ(count, 8);
+    CHECK(used >= 1);
+}
+
 TEST(platform_efi_absent, "XENPF efi_runtime_call, firmware_info: this machine has a BIOS", "") {
     xen_platform_op_t op = {};
     op.cmd = XENPF_efi_runtime_call;
