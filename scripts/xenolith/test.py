@@ -121,7 +121,7 @@ def _bench(options, image) -> dict[str, int]:
 
 def _system(options, image) -> dict[str, int]:
     how = ["--quick"] if options.quick else ["--long"] if options.long else []
-    if not options.quick:
+    if options.long or options.filter:
         device_model.build()
     return programs.run_counting(paths.ROOT / "tests/system/run.py", _both(image, options.filter) + how)
 

@@ -1,22 +1,29 @@
 """What tests put into Domain 0 beside its own image: the page counter, and tiny guests that misbehave."""
 
+import functools
+import threading
+
 import memory
 from framework import ROOT, Failed, more_initrd
 from memory import comes_back_to, free_pages  # noqa: F401 (for the suites)
 
 GUESTS = ROOT / "tests/system/guests"
+_building = threading.Lock()  # both hypervisors' suites may begin at the same time
 
 
 def page_counter_and_guests(folder, hypervisor) -> dict:
     from xenolith.cpio import Archive
 
     memory._with_counter(folder, hypervisor)  # builds the counter
+    with _building:
+        guests = _tiny()
     extra = Archive()
     extra.file("/usr/bin/free-pages", memory.PROGRAM)
-    extra.file("/guests-tiny", _tiny())
+    extra.file("/guests-tiny", guests)
     return {"initrd": more_initrd(folder, extra)}
 
 
+@functools.cache
 def _tiny():
     from importlib import util
 

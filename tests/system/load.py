@@ -3,6 +3,7 @@
 Two sizes of the same checks.
 """
 
+import base64
 from dataclasses import dataclass
 
 from extras import comes_back_to, event_channels, expect_healthy, free_pages, page_counter_and_guests, tiny
@@ -92,6 +93,14 @@ done
 """
 
 
+def put_file(host, name: str, path: str, text: str) -> None:
+    """In pieces: busybox's shell takes no longer lines from a console."""
+    code = base64.b64encode(text.encode()).decode()
+    for at in range(0, len(code), 400):
+        host.guest(name, f"printf %s {code[at : at + 400]} >> {path}.base64")
+    host.guest(name, f"base64 -d < {path}.base64 > {path}")
+
+
 def soak(host, size: Size):
     """Two guests of two vCPUs: nothing that they compute, write or read is wrong, and all can end."""
     host.run("xl create /etc/xen/demo2.cfg && xl destroy demo2; sleep 2; truncate -s 16M " + DISK)
@@ -101,7 +110,8 @@ def soak(host, size: Size):
         base = "demo" if disk else "demo2"
         host.run(f"sed -e 's/\"{base}\"/\"{name}\"/; s/^vcpus.*/vcpus = 2/; s/^memory.*/memory = 192/' /etc/xen/{base}.cfg > /run/{name}.cfg")
         host.start(f"/run/{name}.cfg")
-        host.guest(name, "cat > /run/work <<'END'\n" + WORK + "END\nsh /run/work </dev/null >/dev/null 2>&1; echo started")
+        put_file(host, name, "/run/work", WORK)
+        host.guest(name, "sh /run/work </dev/null >/dev/null 2>&1; echo started")
     turns = host.run(CHANGES % size.soak_seconds, 2 * size.soak_seconds + 300).strip()
     expect(turns.isdigit() and int(turns) > 0, f"the changes ended with {turns}")
     for name in ("soak1", "soak2"):

@@ -35,11 +35,9 @@ import sizes  # noqa: E402
 import tools  # noqa: E402
 
 # Longest first, so that two at a time end together.
-FULL = [lifecycle.suite, tools.suite, hotplug.suite, memory.suite, networks.suite, models.suite, events.suite, disks.suite,
-        devices.suite, shares.suite, sizes.small, firmware.uefi, hardware.suite, bad_input.suite, quick.suite]
-LONG = [sizes.large, firmware.bios]
-# Not seen on both hypervisors yet: only by --filter.
-BY_NAME = [load.short, deaths.suite, load.long]
+FULL = [lifecycle.suite, tools.suite, hotplug.suite, memory.suite, load.short, deaths.suite, networks.suite, disks.suite,
+        devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, quick.suite]
+LONG = [load.long, hardware.suite, events.suite, models.suite, sizes.large, firmware.bios]
 
 
 def main() -> int:
@@ -48,7 +46,7 @@ def main() -> int:
     p.add_argument("--stock", type=Path, help="stock Xen 4.17, unpacked")
     p.add_argument("--only", choices=["stock", "xenolith"], help="one of the two")
     p.add_argument("--quick", action="store_true", help="one short boot, of Xenolith only")
-    p.add_argument("--long", action="store_true", help="also what takes long: a larger machine")
+    p.add_argument("--long", action="store_true", help="also what takes long: a soak, other devices, a larger machine")
     p.add_argument("--filter", metavar="REGEX", help="checks whose name (SUITE.CHECK) matches")
     p.add_argument("--jobs", type=int, default=2, help="machines at a time (default: %(default)s)")
     options = p.parse_args()
@@ -65,7 +63,6 @@ def main() -> int:
             hypervisors.append(framework.Hypervisor(name, getattr(options, name)))
 
     suites = [quick.suite] if options.quick else FULL + (LONG if options.long or options.filter else [])
-    suites += BY_NAME if options.filter else []
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = [pool.submit(s.run, h, report, wanted) for s in suites for h in hypervisors]
         for run in runs:
