@@ -17,7 +17,7 @@ class Size:
     soak_seconds: int
 
 
-SHORT, LONG = Size(10, 8, 60), Size(200, 40, 600)
+SHORT, LONG = Size(10, 8, 30), Size(200, 40, 600)
 
 short = Suite("load", memory=2304, dom0_memory=1024, kernel_args="xenolith.nodemo", prepare=page_counter_and_guests)
 long = Suite("load_long", memory=3072, dom0_memory=1280, kernel_args="xenolith.nodemo", prepare=page_counter_and_guests)

@@ -35,9 +35,9 @@ import sizes  # noqa: E402
 import tools  # noqa: E402
 
 # Longest first, so that two at a time end together.
-FULL = [lifecycle.suite, tools.suite, hotplug.suite, memory.suite, load.short, deaths.suite, networks.suite, disks.suite,
+FULL = [lifecycle.suite, tools.suite, memory.suite, load.short, deaths.suite, networks.suite, disks.suite,
         devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, quick.suite]
-LONG = [load.long, hardware.suite, events.suite, models.suite, sizes.large, firmware.bios]
+LONG = [load.long, hotplug.suite, hardware.suite, events.suite, models.suite, sizes.large, firmware.bios]
 
 
 def main() -> int:
