@@ -84,13 +84,11 @@ Result<bool> relinquish_frames(Domain& domain, Mfn& cursor);
 Result<> set_claim(Domain& domain, uint64_t pages);
 uint64_t outstanding_claims();
 
+inline constexpr uint64_t kUsualLowMemoryLimit = UINT64_MAX;  ///< 64 MiB, or half the free
 /// From now on `handler` is called, under the allocator's lock, whenever little memory is left
 /// (low_memory.hpp): at first at `limit` bytes, at most 1 GiB and what is free now. 0: never. Gives
 /// the threshold in frames.
-using LowMemoryLimit = uint64_t;
-inline constexpr LowMemoryLimit kUsualLowMemoryLimit =
-    UINT64_MAX;  ///< 64 MiB, or half of what is free
-uint64_t watch_low_memory(LowMemoryLimit limit, void (*handler)());
+uint64_t watch_low_memory(uint64_t limit, void (*handler)());
 
 uint64_t free_pages();
 uint64_t free_pages_of(Node node);

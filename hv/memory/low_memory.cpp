@@ -24,7 +24,7 @@ bool LowMemoryRule::cross(uint64_t left) {
     return false;
 }
 
-uint64_t watch_low_memory(LowMemoryLimit limit, void (*handler)()) {
+uint64_t watch_low_memory(uint64_t limit, void (*handler)()) {
     constexpr uint64_t kUsual = 64 << (20 - kPageShift), kMost = 1024 << (20 - kPageShift);
     auto memory = free_memory.lock();
     const bool usual = limit == kUsualLowMemoryLimit;

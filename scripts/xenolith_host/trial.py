@@ -41,16 +41,16 @@ def program() -> int:
 
 
 def _main(options) -> int:
+    if os.geteuid() and not options.show:
+        raise Refused("only root may change what is booted")
+    if options.cancel:  # also when the menu has no such entry any more
+        _run(["grub-editenv", str(GRUB / "grubenv"), "unset", "next_entry"])
+        print("The next boot is the ordinary one.")
+        return 0
     text = _menu_text()
     entry = choose(menu.entries(text), options.kernel)
     if options.show:
         print(entry.name())
-        return 0
-    if os.geteuid():
-        raise Refused("only root may change what is booted")
-    if options.cancel:
-        _run(["grub-editenv", str(GRUB / "grubenv"), "unset", "next_entry"])
-        print("The next boot is the ordinary one.")
         return 0
     may_try(text, _kinds(), rules.findings(facts.read()), options.force)
     _run(["grub-reboot", entry.name()])

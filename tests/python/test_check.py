@@ -225,3 +225,9 @@ class Limits(unittest.TestCase):
         self.assertEqual(int(re.search(r"kMaxCpus = (\d+)", text)[1]), rules.MAX_CPUS)
         layout = (ROOT / "hv/x86/paging/layout.hpp").read_text()
         self.assertIn(f"{rules.MAX_MEMORY_TIB} TiB of RAM", layout)
+
+    def test_packed_kernels(self):
+        """Every format of the hypervisor's table that it can unpack, and ELF without any."""
+        text = (ROOT / "hv/x86/boot/unpack/unpack.cpp").read_text()
+        known = {name.lower() for packing, name in re.findall(r'\{Packing::k(\w+), .*"(\w+)[^"]*"\},', text) if packing != "Foreign"}
+        self.assertEqual(known | {"none"}, rules.KERNEL_PACKERS)

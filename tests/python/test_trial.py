@@ -1,6 +1,10 @@
 """xenolith-try: which entry of GRUB's menu it takes, and where it refuses."""
 
+import argparse
+import contextlib
+import io
 import unittest
+from unittest import mock
 
 from xenolith_host import menu, rules, trial
 
@@ -100,3 +104,13 @@ class Refusals(unittest.TestCase):
         with self.assertRaisesRegex(trial.Refused, "Secure Boot is on"):
             trial.may_try(ONLY, {"ext2"}, bad, False)
         trial.may_try(ONLY, {"ext2"}, bad, True)
+
+
+class Cancel(unittest.TestCase):
+    def test_without_an_entry_in_the_menu(self):
+        """Xenolith's entry may be gone by then: what was chosen is taken back all the same."""
+        options = argparse.Namespace(show=False, cancel=True, kernel=None, force=False)
+        with mock.patch.object(trial, "_menu_text", return_value=""), mock.patch.object(trial, "_run") as run, \
+                mock.patch("os.geteuid", return_value=0), contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(trial._main(options), 0)
+        self.assertEqual(run.call_args.args[0][2:], ["unset", "next_entry"])

@@ -95,6 +95,14 @@ TEST(Options, BadValuesAreNamed) {
     }
 }
 
+TEST(Options, AScreenThatShowsNothingIsNamed) {
+    const Options o = parse("xenolith console=com1,vga");
+    EXPECT_STREQ(o.console, "com1,vga");  // the serial line is used
+    EXPECT_TRUE(warned("console=com1,vga", "screen"));
+    parse("xenolith console=com1");
+    EXPECT_FALSE(warned("console=com1", "screen"));
+}
+
 TEST(Options, UnknownAndWithoutEffect) {
     parse("xenolith frobnicate=1");
     EXPECT_TRUE(warned("frobnicate=1", "unknown"));

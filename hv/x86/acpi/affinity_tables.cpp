@@ -1,17 +1,11 @@
 // SRAT and SLIT: which CPUs and which memory are near to each other (ACPI 6.4, 5.2.16 and 5.2.17).
 #include <cstring>
 
+#include "hv/x86/acpi/table_bytes.hpp"
 #include "hv/x86/acpi/tables.hpp"
 
 namespace hv::acpi {
 namespace {
-
-template <class T>
-T read(Bytes bytes, size_t offset) {
-    T value;
-    memcpy(&value, bytes.data() + offset, sizeof value);
-    return value;
-}
 
 // SRAT structure types and their lengths (5.2.16.1 to 5.2.16.3).
 enum SratType : uint8_t { kLocalApic = 0, kMemory = 1, kLocalX2Apic = 2 };

@@ -2,16 +2,10 @@
 
 #include <cstring>
 
+#include "hv/x86/acpi/table_bytes.hpp"
+
 namespace hv::acpi {
 namespace {
-
-/// Little-endian number at `offset`; the caller has checked that it lies inside.
-template <class T>
-T read(Bytes bytes, size_t offset) {
-    T value;
-    memcpy(&value, bytes.data() + offset, sizeof value);
-    return value;
-}
 
 bool has_text(Bytes bytes, size_t offset, std::string_view text) {
     return bytes.size() >= offset + text.size() &&

@@ -17,6 +17,7 @@ enum class Verdict {
     kDone,
     kBadValue,
     kNoEffect,  // it is Xen's, and means nothing here
+    kInPart,    // some of the value means nothing here
 };
 
 /// What stands behind an option's name: `name=value`, `name`, or `no-name`.
@@ -74,13 +75,16 @@ Verdict dom0_mem(const Value& value, Options& into) {
 Verdict console(const Value& value, Options& into) {
     std::string_view list = value.text;
     bool understood = !list.empty();
+    bool screen = false;  // our own messages are not shown there
     while (!list.empty()) {
         const std::string_view item = cut(list, ',');
+        screen |= item == "vga";
         understood &=
             item == "none" || item.starts_with("com1") || item.starts_with("com2") || item == "vga";
     }
-    if (understood) copy_text(value.text, into.console);
-    return done_if(understood);
+    if (!understood) return Verdict::kBadValue;
+    copy_text(value.text, into.console);
+    return screen ? Verdict::kInPart : Verdict::kDone;
 }
 
 Verdict xpti(const Value& value, Options& into) {
@@ -251,6 +255,8 @@ void parse_word(std::string_view word, Options& into, Warn warn) {
                                                       : Verdict::kBadValue;
     if (verdict == Verdict::kNoEffect)
         tell(warn, word, "is one of Xen's and has no effect here yet");
+    else if (verdict == Verdict::kInPart)
+        tell(warn, word, "names the screen (vga), where the hypervisor shows nothing yet");
     else if (verdict == Verdict::kBadValue)
         tell(warn, word,
              known ? "has a value that is not understood; the option is not applied"
