@@ -20,6 +20,10 @@ namespace base {
 /// One turn of a wait loop. Provided by hv/x86 (pause, serve flush requests) and by the test fake.
 void spin_wait();
 
+/// Once the other CPUs are stopped for good (a panic, the machine's end): who holds a lock will not
+/// come back, and whoever still runs goes on without waiting.
+inline std::atomic<bool> locks_broken{false};
+
 /// Called around every lock of rank `rank` in debug builds; provided like spin_wait().
 void note_lock_taken(uint8_t rank);
 void note_lock_dropped(uint8_t rank);
@@ -38,7 +42,10 @@ class XEN_TSA(capability("mutex")) SpinLock {
 
     void lock() XEN_TSA(acquire_capability()) {
         uint32_t mine = next_.fetch_add(1, std::memory_order_relaxed);
-        while (serving_.load(std::memory_order_acquire) != mine) spin_wait();
+        while (serving_.load(std::memory_order_acquire) != mine) {
+            if (locks_broken.load(std::memory_order_relaxed)) break;
+            spin_wait();
+        }
         if constexpr (kCheckLockOrder) note_lock_taken(rank_);
     }
     bool try_lock() XEN_TSA(try_acquire_capability(true)) {

@@ -5,6 +5,7 @@
 #include <xen/xen.h>
 
 #include "arch/cpu.hpp"
+#include "arch/memory.hpp"
 #include "base/lock.hpp"
 #include "hv/console/keys.hpp"
 #include "hv/console/log.hpp"
@@ -14,7 +15,10 @@
 #include "hv/lock_rank.hpp"
 #include "hv/sched/softirq.hpp"
 #include "hv/x86/boot/options.hpp"
+#include "hv/x86/boot/screen.hpp"
+#include "hv/x86/console/screen.hpp"
 #include "hv/x86/console/uart.hpp"
+#include "hv/x86/cpu/port_io.hpp"
 #include "hv/x86/irq/irq.hpp"
 
 namespace hv::console {
@@ -24,6 +28,7 @@ constexpr char kSwitchKey = 'a' & 0x1f;  // Ctrl-A, three times, as in Xen
 constexpr unsigned kSwitchCount = 3;
 
 Uart uart;
+Screen screen;
 
 // Typed characters that Domain 0 has not taken yet. When it does not read, the newest are lost.
 struct Input {
@@ -41,7 +46,7 @@ UartConfig config_of(const boot::Options::Serial& s) {
     return {s.port, s.irq, s.baud, s.data_bits, s.stop_bits, s.parity};
 }
 
-/// The first of `console=`'s names that is a serial line.
+/// Whether a name in `console=` begins so: behind it may stand which half of a shared line it is.
 bool wants(std::string_view list, std::string_view name) {
     while (!list.empty()) {
         const size_t comma = list.find(',');
@@ -50,6 +55,13 @@ bool wants(std::string_view list, std::string_view name) {
         list.remove_prefix(comma + 1);
     }
     return false;
+}
+
+/// VGA's CRT controller, register 10 (cursor start), bit 5: no cursor.
+void hide_cursor() {
+    constexpr uint16_t kIndex = 0x3d4;
+    arch::out8(kIndex, 0x0a);
+    arch::out8(kIndex + 1, 0x20);
 }
 
 /// True: the character was one of the three that switch, or was for the keys.
@@ -91,7 +103,8 @@ void uart_interrupt(void*) {
 
 }  // namespace
 
-void serial_put(char c) {
+void put_out(char c) {
+    screen.put(c);
     if (!uart.is_open()) return;
     if (c == '\n') uart.put('\r');
     uart.put(c);
@@ -117,6 +130,28 @@ void init() {
     write({kept_warnings, kept});
 }
 
+void start_screen() {
+    if (!wants(boot::options().console, "vga")) return;
+    const dom0_vga_console_info* info = boot::screen();
+    Surface surface;
+    if (!info) return log(LogLevel::kInfo, "no screen is known: nothing is shown on it");
+    if (!describe_surface(*info, surface))
+        return log(LogLevel::kWarning, "the screen is of a kind that nothing can be shown on");
+    const uint64_t address = surface_address(*info);
+    surface.memory = static_cast<uint8_t*>(
+        arch::map_device(address, surface_bytes(surface), arch::Caching::kWriteCombined));
+    if (!surface.memory) return log(LogLevel::kWarning, "no memory to map the screen");
+    if (surface.text) hide_cursor();
+    screen.open(surface);
+    for_each_in_ring([](char c) { screen.put(c); });
+    log(LogLevel::kInfo, "screen: {} x {} characters, {} at {:x}", surface.columns, surface.rows,
+        surface.text ? "text" : "a frame buffer", address);
+}
+
+void reclaim_screen() {
+    screen.reopen();
+}
+
 void start_input() {
     set_softirq_handler(Softirq::kConsole, [] { event::send_host_virq(VIRQ_CON_RING); });
     if (!uart.is_open()) return;
@@ -130,6 +165,11 @@ void start_input() {
 
 void give_to_domain0() {
     input.lock()->to_domain0 = true;
+    if (!screen.is_open()) return;
+    if (boot::options().vga_keep)
+        return log(LogLevel::kInfo, "the screen stays the hypervisor's too (vga=keep)");
+    log(LogLevel::kInfo, "the screen is Domain 0's from now on");
+    screen.close();
 }
 
 size_t take_input(char* into, size_t size) {

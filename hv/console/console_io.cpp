@@ -20,7 +20,7 @@ Outcome write_console(uint64_t count, uint64_t buffer) {
         char chunk[kChunk];
         const uint64_t n = std::min(count - done, kChunk);
         if (const Result<> in = text.load_many({chunk, n}, done); !in.ok()) return in.error();
-        console::write_serial({chunk, n});
+        console::write_past_ring({chunk, n});
         done += n;
         if (done < count && preempt_requested())
             return continue_with({CONSOLEIO_write, count - done, text.at(done, 1)});

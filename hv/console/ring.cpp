@@ -19,32 +19,28 @@ uint32_t produced;  // index after the newest character
 uint32_t oldest;    // index of the oldest that is still there and not cleared
 
 SpinLock output_lock{static_cast<uint8_t>(Rank::kConsole)};
-bool locks_broken;
 
 void put(char c) {
-    serial_put(c);
+    put_out(c);
     ring[produced++ % kRingBytes] = c;
     if (produced - oldest > kRingBytes) oldest = produced - kRingBytes;
 }
 
 }  // namespace
 
-void break_locks() {
-    locks_broken = true;
-}
-
-void write_serial(std::string_view text) {
+void write_past_ring(std::string_view text) {
     LockGuard guard(output_lock);
-    for (char c : text) serial_put(c);
+    for (char c : text) put_out(c);
 }
 
 void write(std::string_view text) {
-    if (locks_broken) {
-        for (char c : text) put(c);
-        return;
-    }
     LockGuard guard(output_lock);
     for (char c : text) put(c);
+}
+
+void for_each_in_ring(void (*fn)(char)) {
+    LockGuard guard(output_lock);
+    for (uint32_t at = oldest; at != produced; ++at) fn(ring[at % kRingBytes]);
 }
 
 Result<> read_ring(GuestOut<char> buffer, uint32_t& count, uint32_t& index, bool incremental,

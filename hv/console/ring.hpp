@@ -13,9 +13,9 @@ namespace hv::console {
 Result<> read_ring(GuestOut<char> buffer, uint32_t& count, uint32_t& index, bool incremental,
                    bool clear);
 
-/// What Domain 0 prints: for the serial line only. In the ring it would be read by `xl dmesg`,
-/// printed, and so come into the ring again.
-void write_serial(std::string_view text);
+/// What Domain 0 prints: for the serial line (and the screen, if that is kept) only. In the ring it
+/// would be read by `xl dmesg`, printed, and so come into the ring again.
+void write_past_ring(std::string_view text);
 /// Text for the serial line and the ring, as it is.
 void write(std::string_view text);
 

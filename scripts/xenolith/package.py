@@ -81,7 +81,7 @@ def _documents(tree: Path, version: str, seconds: int) -> None:
     man.mkdir(parents=True)
     (doc / "copyright").write_text(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: Xenolith\n\nFiles: *\n"
-        "Copyright: 2026 The Xenolith authors\nLicense: Expat\n" + _licence())
+        "Copyright: 2026 The Xenolith authors\nLicense: Expat\n" + _licence() + "\n" + _font_licence())
     date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(seconds))
     _pack(doc / "changelog.gz", f"{NAME} ({version}) bookworm; urgency=medium\n\n  * Built from the repository's commit "
           f"{version.rpartition('.')[2]}.\n\n -- Xenolith <xenolith@localhost>  {date}\n".encode())
@@ -93,6 +93,13 @@ def _licence() -> str:
     """The LICENSE's text behind its heading and the copyright, as a field's continuation lines."""
     text = (paths.ROOT / "LICENSE").read_text().partition("authors\n\n")[2]
     return "".join(f" {line or '.'}\n" for line in text.strip().splitlines())
+
+
+def _font_licence() -> str:
+    """What the letters on the screen come with (cmake/font.py); its own package says it in the same form."""
+    paragraphs = Path("/usr/share/doc/fonts-spleen/copyright").read_text().split("\n\n")
+    terms = next(p for p in paragraphs if p.startswith("Files: *\n"))
+    return terms.replace("Files: *", "Files: font.cpp", 1).strip() + "\n"
 
 
 def _control(tree: Path, version: str) -> None:

@@ -9,7 +9,7 @@ from . import ui
 from .errors import Failure
 
 # docs/dependencies.md says what each is for.
-BUILD = "g++ cmake ninja-build libxen-dev".split()
+BUILD = "g++ cmake ninja-build libxen-dev fonts-spleen".split()
 RUN = "qemu-system-x86 e2fsprogs".split()
 TEST = "libgtest-dev xz-utils zstd lz4 bzip2 clang-14 clang-tidy-14 clang-format-14 ovmf".split()
 FUZZ = "clang-14 libclang-rt-14-dev".split()  # for the search of --long only

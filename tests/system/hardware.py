@@ -2,13 +2,13 @@
 e1000, keyboard, clock and power button."""
 
 import re
-import socket
 import struct
 import time
 
 import lifecycle
 from devices import FileServer
 from framework import Suite, expect
+from monitor import tell
 
 CPUS, DOM0_CPUS, MEMORY = 8, 4, 16384
 SPARE_MIB = 128
@@ -35,24 +35,6 @@ def _machine(folder, _hypervisor):
 
 # Stock would write all memory once while it idles, on the host too.
 suite = Suite("hardware", cpus=CPUS, memory=MEMORY, cmdline=f"bootscrub=off dom0_max_vcpus={DOM0_CPUS}", kernel_args="xenolith.nodemo", prepare=_machine)
-
-
-def _monitor(host, command: str) -> None:
-    """A command for QEMU itself."""
-    with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(20)
-        s.connect(str(host.session.machine.monitor))
-        _until_prompt(s)
-        s.sendall(command.encode() + b"\n")
-        _until_prompt(s)
-
-
-def _until_prompt(s) -> None:
-    text = b""
-    while not text.endswith(b"(qemu) "):
-        data = s.recv(4096)
-        expect(data, "QEMU's monitor hung up")
-        text += data
 
 
 def _interrupts(host, what: str, kind: str) -> int:
@@ -162,13 +144,13 @@ def _events_of(host, name: str, action) -> list[tuple[int, int]]:
 
 @suite.check
 def keys_are_heard(host):
-    events = _events_of(host, "AT Translated Set 2 keyboard", lambda: _monitor(host, "sendkey a"))
+    events = _events_of(host, "AT Translated Set 2 keyboard", lambda: tell(host.session.machine, "sendkey a"))
     expect(events[:2] == [(KEY_A, 1), (KEY_A, 0)], f"sendkey a gave {events}")
 
 
 @suite.check
 def power_button_is_heard(host):
-    events = _events_of(host, "Power Button", lambda: _monitor(host, "system_powerdown"))
+    events = _events_of(host, "Power Button", lambda: tell(host.session.machine, "system_powerdown"))
     expect((KEY_POWER, 1) in events, f"the power button gave {events}")
 
 

@@ -54,7 +54,7 @@ def guests_at_once(host, size: Size):
     expect(len(before) == size.at_once, f"only {sorted(before)} are there")
     host.until("every guest has got time", lambda: all(now > before[n] for n, now in seconds().items()), 240)
     host.run("".join(f"xl destroy {n} & " for n in names) + "wait", 120 + 5 * size.at_once)
-    comes_back_to(host, pages)
+    comes_back_to(host, pages, 0 if host.hypervisor.is_xenolith else 16)
     host.until("the event channels are closed", lambda: event_channels(host) == channels, 30)
     expect_healthy(host)
 

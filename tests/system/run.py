@@ -30,13 +30,14 @@ import memory  # noqa: E402
 import models  # noqa: E402
 import networks  # noqa: E402
 import quick  # noqa: E402
+import screen  # noqa: E402
 import shares  # noqa: E402
 import sizes  # noqa: E402
 import tools  # noqa: E402
 
 # Longest first, so that two at a time end together.
 FULL = [lifecycle.suite, tools.suite, memory.suite, load.short, deaths.suite, networks.suite, disks.suite,
-        devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, quick.suite]
+        devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, screen.suite, quick.suite]
 LONG = [load.long, hotplug.suite, hardware.suite, events.suite, models.suite, sizes.large, firmware.bios]
 
 

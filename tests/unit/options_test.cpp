@@ -95,12 +95,18 @@ TEST(Options, BadValuesAreNamed) {
     }
 }
 
-TEST(Options, AScreenThatShowsNothingIsNamed) {
-    const Options o = parse("xenolith console=com1,vga");
-    EXPECT_STREQ(o.console, "com1,vga");  // the serial line is used
-    EXPECT_TRUE(warned("console=com1,vga", "screen"));
-    parse("xenolith console=com1");
-    EXPECT_FALSE(warned("console=com1", "screen"));
+TEST(Options, Screen) {
+    EXPECT_STREQ(parse("xenolith").console, "com1,vga");
+    EXPECT_FALSE(parse("xenolith vga=current").vga_keep);
+    EXPECT_TRUE(warnings.empty());
+    EXPECT_TRUE(parse("xenolith vga=keep").vga_keep);
+    EXPECT_TRUE(warnings.empty());
+    EXPECT_TRUE(parse("xenolith vga=gfx-1024x768x32,keep").vga_keep);
+    EXPECT_TRUE(warned("vga=gfx-1024x768x32,keep", "boot loader"));
+    parse("xenolith vga=");
+    EXPECT_TRUE(warned("vga=", "not understood"));
+    parse("xenolith vga=big");
+    EXPECT_TRUE(warned("vga=big", "not understood"));
 }
 
 TEST(Options, UnknownAndWithoutEffect) {

@@ -32,12 +32,6 @@ void stop_other_cpus() {
     });
 }
 
-void quiesce() {
-    asm volatile("cli");
-    stop_other_cpus();
-    irq::ioapic::shut_down();
-}
-
 void write_register(const acpi::Register& reg, uint8_t value) {
     using Space = acpi::Register::Space;
     switch (reg.space) {
@@ -71,8 +65,15 @@ void write_register(const acpi::Register& reg, uint8_t value) {
 
 namespace arch {
 
+void machine_quiesce() {
+    asm volatile("cli");
+    stop_other_cpus();
+    base::locks_broken.store(true);
+    irq::ioapic::shut_down();
+}
+
 void machine_halt() {
-    quiesce();
+    machine_quiesce();
     for (;;) asm volatile("cli; hlt");
 }
 
@@ -80,7 +81,7 @@ void machine_halt() {
 void machine_restart() {
     constexpr uint16_t kResetControl = 0xcf9;  // chipset's reset control register
     constexpr uint16_t kKeyboard = 0x64;       // its controller can pull the reset line
-    quiesce();
+    machine_quiesce();
     const acpi::Info& info = acpi::info();
     if (info.reset_register.present()) {
         write_register(info.reset_register, info.reset_value);
@@ -109,7 +110,7 @@ namespace acpi {
 Result<> enter_soft_off(uint16_t a, uint16_t b) {
     const Info& tables = info();
     if (!tables.pm1a_control_port) return Errno::kENODEV;
-    quiesce();
+    arch::machine_quiesce();
     // First the type alone, then with SLP_EN, PM1a before PM1b, all other bits as they are
     // (ACPI 7.4.2 and 4.8.3.2.1).
     const auto port_a = static_cast<uint16_t>(tables.pm1a_control_port);

@@ -66,6 +66,8 @@ void flush_caches(const CpuMask& cpus);
 /// Logs the registers and the top of the stack of `dying`'s vCPU, if one is current.
 void log_guest_state(const Domain& dying);
 
+/// From here on only this CPU does anything, no interrupt comes, and no lock is waited for.
+void machine_quiesce();
 [[noreturn]] void machine_restart();
 [[noreturn]] void machine_halt();
 /// Asks ACPI to power off (only after a Domain 0 told how, or with the tables' \_S5 unknown: halt).

@@ -38,9 +38,10 @@ inline Mfn virt_to_mfn(const void* address) {
 void clear_page(Mfn mfn);
 void copy_page(Mfn to, Mfn from);
 
-/// Maps `bytes` of device memory or firmware tables at `machine_address` uncached (devices) or
-/// cached (tables) for good; nullptr when out of address space or memory. Not for RAM.
-enum class Caching { kUncached, kCached };
+/// Maps `bytes` of device memory or firmware tables at `machine_address` uncached (devices),
+/// cached (tables) or with writes gathered (frame buffers; uncached until the CPU's PAT is set) for
+/// good; nullptr when out of address space or memory. Not for RAM.
+enum class Caching { kUncached, kCached, kWriteCombined };
 void* map_device(uint64_t machine_address, size_t bytes, Caching caching = Caching::kUncached);
 
 /// The machine-to-physical table as guests see it (read-only to them). Setting is for the owner

@@ -33,7 +33,7 @@ constexpr std::string_view kNames[] = {
     "sched_ratelimit_us", "sched_smt_power_savings", "scrub-domheap", "serial_tx_buffer", "smt",
     "snb_igd_quirk", "sync_console", "tboot", "tbuf_size", "tdt", "tevt_mask",
     "tickle_one_idle_cpu", "timer_slop", "tsc", "tsx", "ucode", "unrestricted_guest",
-    "vcpu_migration_delay", "vesa-map", "vesa-mtrr", "vesa-ram", "vga",
+    "vcpu_migration_delay", "vesa-map", "vesa-mtrr", "vesa-ram",
     "viridian-spinlock-retry-count", "viridian-version", "vm-notify-window", "vpid", "vpmu",
     "watchdog", "watchdog_timeout", "x2apic-mode", "x2apic_phys", "xsave", "xsm",
 };

@@ -17,7 +17,7 @@ enum class Verdict {
     kDone,
     kBadValue,
     kNoEffect,  // it is Xen's, and means nothing here
-    kInPart,    // some of the value means nothing here
+    kInPart,    // a mode of the screen, which the boot loader has set
 };
 
 /// What stands behind an option's name: `name=value`, `name`, or `no-name`.
@@ -71,20 +71,37 @@ Verdict dom0_mem(const Value& value, Options& into) {
     return done_if(understood);
 }
 
-/// Serial lines, with Xen's suffix H or L (a line shared by two) left off, or none.
+/// Serial lines, with Xen's suffix H or L (a line shared by two) left off, the screen, or none.
 Verdict console(const Value& value, Options& into) {
     std::string_view list = value.text;
     bool understood = !list.empty();
-    bool screen = false;  // our own messages are not shown there
     while (!list.empty()) {
         const std::string_view item = cut(list, ',');
-        screen |= item == "vga";
         understood &=
             item == "none" || item.starts_with("com1") || item.starts_with("com2") || item == "vga";
     }
     if (!understood) return Verdict::kBadValue;
     copy_text(value.text, into.console);
-    return screen ? Verdict::kInPart : Verdict::kDone;
+    return Verdict::kDone;
+}
+
+/// Modes are the boot loader's business here, since only it can ask the firmware.
+Verdict vga(const Value& value, Options& into) {
+    std::string_view list = value.text;
+    bool understood = !list.empty();
+    bool mode = false;
+    while (!list.empty()) {
+        const std::string_view item = cut(list, ',');
+        const bool is_mode = item == "ask" || item.starts_with("text-") ||
+                             item.starts_with("gfx-") || item.starts_with("mode-");
+        mode |= is_mode;
+        if (item == "keep")
+            into.vga_keep = true;
+        else
+            understood &= is_mode || item == "current";
+    }
+    if (!understood) return Verdict::kBadValue;
+    return mode ? Verdict::kInPart : Verdict::kDone;
 }
 
 Verdict xpti(const Value& value, Options& into) {
@@ -191,6 +208,7 @@ constexpr Known kKnown[] = {
     {"dom0_vcpus_pin", [](const Value& v, Options& o) { return set_boolean(v, o.dom0_vcpus_pin); }},
     {"dom0", dom0_kind},
     {"console", console},
+    {"vga", vga},
     {"com1", [](const Value& v, Options& o) { return done_if(parse_serial(v.text, o.com1)); }},
     {"com2", [](const Value& v, Options& o) { return done_if(parse_serial(v.text, o.com2)); }},
     {"loglvl", [](const Value& v,
@@ -256,7 +274,9 @@ void parse_word(std::string_view word, Options& into, Warn warn) {
     if (verdict == Verdict::kNoEffect)
         tell(warn, word, "is one of Xen's and has no effect here yet");
     else if (verdict == Verdict::kInPart)
-        tell(warn, word, "names the screen (vga), where the hypervisor shows nothing yet");
+        tell(warn, word,
+             "names a mode of the screen, which stays as the boot loader left it (GRUB: "
+             "gfxpayload=)");
     else if (verdict == Verdict::kBadValue)
         tell(warn, word,
              known ? "has a value that is not understood; the option is not applied"

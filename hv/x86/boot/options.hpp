@@ -19,7 +19,8 @@ struct Options {
     MemorySize dom0_mem, dom0_mem_min, dom0_mem_max;
     unsigned dom0_max_vcpus_min = 1, dom0_max_vcpus_max = 0;  ///< 0: as many as CPUs
     bool dom0_vcpus_pin = false;
-    char console[64] = "com1";  ///< `console=`, list with commas
+    char console[64] = "com1,vga";  ///< `console=`, list with commas
+    bool vga_keep = false;          ///< `vga=keep`: the screen is not left to Domain 0
     struct Serial {
         unsigned baud = 0;  ///< 0: leave as the firmware set it
         unsigned data_bits = 8, stop_bits = 1;

@@ -1,5 +1,6 @@
 #include "hv/x86/boot/screen.hpp"
 
+#include "arch/memory.hpp"
 #include "hv/x86/efi/efi.hpp"
 
 namespace hv::boot {
@@ -65,6 +66,31 @@ void note_screen(std::span<const uint8_t> bytes) {
     if (!known) return;
     // Whether it is EFI's is asked later: the tags come in any order.
     info.video_type = tag.kind == kText ? XEN_VGATYPE_TEXT_MODE_3 : XEN_VGATYPE_VESA_LFB;
+}
+
+void note_bios_screen(std::span<const uint8_t> data_area) {
+    // Offsets in the area, as IBM's BIOSes had them: the mode, its columns, the cursor of page 0,
+    // rows less one, height of a letter.
+    constexpr size_t kMode = 0x49, kColumns = 0x4a, kCursor = 0x50, kRows = 0x84, kHeight = 0x85;
+    constexpr uint8_t kColourText80 = 3;
+    if (known || data_area.size() < 0x100 || data_area[kMode] != kColourText80) return;
+    const auto columns = static_cast<uint16_t>(data_area[kColumns] | data_area[kColumns + 1] << 8);
+    const uint8_t rows = data_area[kRows], height = data_area[kHeight];
+    if (columns != 80 || rows < 24 || rows >= 60 || height == 0) return;
+    info = {};
+    info.video_type = XEN_VGATYPE_TEXT_MODE_3;
+    info.u.text_mode_3 = {.font_height = height,
+                          .cursor_x = data_area[kCursor],
+                          .cursor_y = data_area[kCursor + 1],
+                          .rows = static_cast<uint16_t>(rows + 1),
+                          .columns = columns};
+    known = true;
+}
+
+void find_bios_screen() {
+    constexpr uint64_t kDataArea = 0x400;
+    if (!efi::system_table())
+        note_bios_screen({arch::machine_to_virt<const uint8_t>(kDataArea), 0x100});
 }
 
 const dom0_vga_console_info* screen() {

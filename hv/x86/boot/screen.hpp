@@ -12,6 +12,12 @@ namespace hv::boot {
 /// or of a kind that Domain 0 cannot be told of, is no screen.
 void note_screen(std::span<const uint8_t> tag);
 
+/// Where no loader told of one: whether the BIOS has left VGA's text mode. Its data area must be
+/// mapped.
+void find_bios_screen();
+/// The pure part: what the BIOS's data area (machine address 0x400) says, cut off or not.
+void note_bios_screen(std::span<const uint8_t> data_area);
+
 /// As a kernel is told; null: no screen is known. After the loader's tags are read.
 const dom0_vga_console_info* screen();
 

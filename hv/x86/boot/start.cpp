@@ -16,6 +16,7 @@
 #include "hv/x86/acpi/nodes.hpp"
 #include "hv/x86/boot/boot_info.hpp"
 #include "hv/x86/boot/options.hpp"
+#include "hv/x86/boot/screen.hpp"
 #include "hv/x86/boot/smp.hpp"
 #include "hv/x86/cpu/cpu_info.hpp"
 #include "hv/x86/cpu/cpu_init.hpp"
@@ -115,6 +116,8 @@ void start_memory() {
     const uint64_t early_end = early_top;
     paging::allow_global(!pv::isolation::possible());
     paging::init_host(early_frame);
+    find_bios_screen();
+    console::start_screen();
     // Before memory is added, for the SRAT says to which node it belongs.
     acpi::init({info.rsdp_copy, info.rsdp_bytes});
     find_nodes();

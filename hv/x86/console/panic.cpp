@@ -14,6 +14,7 @@
 #include "hv/x86/cpu/cpu_info.hpp"
 #include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/paging/entry.hpp"
+#include "hv/x86/time/rtc.hpp"
 
 extern "C" {
 extern const unsigned char build_id_start[], build_id_end[];
@@ -101,7 +102,8 @@ void panic_args(std::string_view format, const base::FormatArg* args, size_t cou
     static std::atomic<bool> once;
     if (once.exchange(true))
         for (;;) asm volatile("hlt");
-    console::break_locks();
+    arch::machine_quiesce();
+    console::reclaim_screen();
     print("\n(XEN) ****************************************\n(XEN) Panic on CPU {}:\n(XEN) ",
           cpu::cpu_info().cpu);
     base::format_args(print_piece, nullptr, format, args, count);
@@ -113,10 +115,13 @@ void panic_args(std::string_view format, const base::FormatArg* args, size_t cou
     print_build_id();
     print("(XEN) ****************************************\n");
     if (boot::options().noreboot) {
-        print("(XEN) noreboot is given: the machine stays as it is. Reset it by hand.\n");
+        print("(XEN) noreboot is given: the machine stays as it is. Reset it by hand.");
         for (;;) asm volatile("hlt");
     }
-    print("(XEN) Rebooting.\n");
+    constexpr unsigned kSecondsToRead = 5;
+    print("(XEN) Rebooting in {} seconds (noreboot: not at all).", kSecondsToRead);
+    time::wait_rtc_seconds(kSecondsToRead);
+    print("\n");
     arch::machine_restart();
 }
 

@@ -183,6 +183,7 @@ void* map_device(uint64_t machine_address, size_t bytes, Caching caching) {
     const uint64_t linear = next.fetch_add(length + kPageSize);  // a hole between two mappings
     uint64_t flags = kData;
     if (caching == Caching::kUncached) flags |= Entry::kCacheDisable | Entry::kWriteThrough;
+    if (caching == Caching::kWriteCombined) flags |= Entry::kPat;
     if (!map_host(linear, machine_address & kPageMask, length, flags).ok()) return nullptr;
     return reinterpret_cast<void*>(linear + offset);
 }

@@ -50,4 +50,15 @@ void read_rtc_into_wallclock() {
     arch::set_wallclock(*seconds, 0, arch::now());
 }
 
+void wait_rtc_seconds(unsigned seconds) {
+    constexpr unsigned kTries = 20'000'000;  // emulators answer in a tenth of a microsecond
+    uint8_t last = read(kSeconds);
+    for (unsigned changes = 0; changes <= seconds; ++changes) {  // the first may come at once
+        uint8_t now = last;
+        for (unsigned i = 0; now == last && i < kTries; ++i) now = read(kSeconds);
+        if (now == last) return;
+        last = now;
+    }
+}
+
 }  // namespace hv::time

@@ -19,4 +19,8 @@ base::Result<uint64_t> decode_rtc(RtcRegisters registers);
 /// Reads it and sets the machine's wall clock, or warns that the clock says nothing sensible.
 void read_rtc_into_wallclock();
 
+/// Waits `seconds` to one more, at any moment of boot and without another clock; shorter if this
+/// one stands still.
+void wait_rtc_seconds(unsigned seconds);
+
 }  // namespace hv::time
