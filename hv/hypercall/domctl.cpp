@@ -89,6 +89,7 @@ constexpr Row kRows[] = {
     {XEN_DOMCTL_unbind_pt_irq, kExists, kNone, domctl::refused},
     {XEN_DOMCTL_soft_reset, kExists, kNone, domctl::refused},
     {XEN_DOMCTL_vmtrace_op, kExists, kNone, domctl::refused},
+    {XEN_DOMCTL_shadow_op, kExists, kNone, domctl::refused},
     {XEN_DOMCTL_set_broken_page_p2m, kExists, kNone, domctl::refused},
     {XEN_DOMCTL_get_paging_mempool_size, kExists, kNone, domctl::refused},
     {XEN_DOMCTL_set_paging_mempool_size, kExists, kNone, domctl::refused},

@@ -33,6 +33,8 @@ constexpr Refusal kRefusals[] = {
     {XEN_DOMCTL_get_paging_mempool_size, Errno::kEOPNOTSUPP},
     {XEN_DOMCTL_set_paging_mempool_size, Errno::kEOPNOTSUPP},
     {XEN_DOMCTL_set_access_required, Errno::kEOPNOTSUPP},
+    // Log-dirty of a PV domain stands on shadow page tables: as a Xen without them answers.
+    {XEN_DOMCTL_shadow_op, Errno::kEOPNOTSUPP},
     // Devices are handed on behind an IOMMU only, and none is in use.
     {XEN_DOMCTL_assign_device, Errno::kEOPNOTSUPP},
     {XEN_DOMCTL_test_assign_device, Errno::kEOPNOTSUPP},

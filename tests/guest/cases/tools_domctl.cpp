@@ -37,6 +37,21 @@ TEST(domctl_hvm_only_refused, "domctl operations of HVM guests on a PV domain", 
     destroy_domain(domain);
 }
 
+TEST(domctl_log_dirty_refused, "XEN_DOMCTL_shadow_op: no shadow page tables, so no log-dirty",
+     "differs=stock has shadow page tables; as a Xen built without them answers") {
+    Child child;
+    for (const uint32_t mode : {XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY, XEN_DOMCTL_SHADOW_OP_CLEAN,
+                                XEN_DOMCTL_SHADOW_OP_PEEK, XEN_DOMCTL_SHADOW_OP_OFF,
+                                XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION, 99}) {
+        xen_domctl_t op = domctl_of(XEN_DOMCTL_shadow_op, child.id());
+        op.u.shadow_op.op = mode;
+        CHECK_EQ(domctl(&op), -kEOPNOTSUPP);
+    }
+    CHECK_EQ(domctl_on(1234, XEN_DOMCTL_shadow_op), -kESRCH);
+    CHECK_EQ(child.call(__HYPERVISOR_xen_version, XENVER_version), 4 << 16 | 17);
+    child.destroy();
+}
+
 TEST(domctl_monitor_refused, "XEN_DOMCTL_monitor_op, vm_event_op: a PV domain has no events", "") {
     Child child;
     xen_domctl_t op = domctl_of(XEN_DOMCTL_monitor_op, child.id());
