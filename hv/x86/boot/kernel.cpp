@@ -15,9 +15,9 @@ Result<Kernel> Kernel::load(const BootModule& module) {
     const Bytes file(arch::machine_to_virt<const uint8_t>(module.machine_address), module.size);
     const KernelPayload payload = TRY(find_payload(file));
     if (payload.packing == Packing::kNone)
-        return Kernel(TRY(KernelImage::parse(payload.bytes)), FrameBuffer{});
+        return Kernel(TRY(KernelImage::parse(payload.bytes)), BootBuffer{});
 
-    auto buffer = FrameBuffer::create(payload.unpacked_size);
+    auto buffer = BootBuffer::create(payload.unpacked_size);
     if (!buffer) {
         log(LogLevel::kError,
             "too little memory to unpack Domain 0's kernel: it needs {} MiB in one piece; give "
@@ -31,7 +31,7 @@ Result<Kernel> Kernel::load(const BootModule& module) {
         return done.error();
     }
     const KernelImage image = TRY(KernelImage::parse(unpacked));
-    return Kernel(image, static_cast<FrameBuffer&&>(*buffer));
+    return Kernel(image, static_cast<BootBuffer&&>(*buffer));
 }
 
 }  // namespace hv::boot

@@ -3,7 +3,7 @@
 
 #include "base/result.hpp"
 #include "hv/x86/boot/elf.hpp"
-#include "hv/x86/boot/frame_buffer.hpp"
+#include "hv/x86/boot/boot_buffer.hpp"
 #include "hv/x86/boot/module.hpp"
 
 namespace hv::boot {
@@ -22,11 +22,11 @@ class Kernel {
     void unload() { unpacked_.release(); }
 
   private:
-    Kernel(KernelImage image, FrameBuffer unpacked)
-        : image_(image), unpacked_(static_cast<FrameBuffer&&>(unpacked)) {}
+    Kernel(KernelImage image, BootBuffer unpacked)
+        : image_(image), unpacked_(static_cast<BootBuffer&&>(unpacked)) {}
 
     KernelImage image_;     // refers to unpacked_, or to the module
-    FrameBuffer unpacked_;  // empty if the module is the ELF image itself
+    BootBuffer unpacked_;  // empty if the module is the ELF image itself
 };
 
 }  // namespace hv::boot

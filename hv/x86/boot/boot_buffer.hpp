@@ -10,21 +10,21 @@
 
 namespace hv::boot {
 
-class FrameBuffer {
+class BootBuffer {
   public:
-    FrameBuffer() = default;
+    BootBuffer() = default;
     /// At least `bytes`, contents undefined; kENOMEM. What rounding up to a power of two would
     /// waste is given back at once.
-    static Result<FrameBuffer> create(uint64_t bytes);
-    FrameBuffer(FrameBuffer&& other) noexcept
+    static Result<BootBuffer> create(uint64_t bytes);
+    BootBuffer(BootBuffer&& other) noexcept
         : first_(other.first_), pages_(std::exchange(other.pages_, 0)) {}
-    FrameBuffer& operator=(FrameBuffer&& other) noexcept {
+    BootBuffer& operator=(BootBuffer&& other) noexcept {
         release();
         first_ = other.first_;
         pages_ = std::exchange(other.pages_, 0);
         return *this;
     }
-    ~FrameBuffer() { release(); }
+    ~BootBuffer() { release(); }
 
     void release();  ///< gives it back early
     uint8_t* data() const;

@@ -1,4 +1,4 @@
-#include "hv/x86/boot/frame_buffer.hpp"
+#include "hv/x86/boot/boot_buffer.hpp"
 
 #include <bit>
 
@@ -21,23 +21,23 @@ void free_range(Mfn first, Mfn end) {
 
 }  // namespace
 
-Result<FrameBuffer> FrameBuffer::create(uint64_t bytes) {
+Result<BootBuffer> BootBuffer::create(uint64_t bytes) {
     const uint64_t pages = pages_of(bytes);
-    if (pages == 0) return FrameBuffer{};
+    if (pages == 0) return BootBuffer{};
     const auto order = static_cast<unsigned>(std::bit_width(pages - 1));
-    FrameBuffer buffer;
+    BootBuffer buffer;
     buffer.first_ = TRY(memory::alloc_frames(order, {.zeroed = false}));
     buffer.pages_ = pages;
     free_range(buffer.first_ + pages, buffer.first_ + (uint64_t{1} << order));
     return buffer;
 }
 
-void FrameBuffer::release() {
+void BootBuffer::release() {
     if (pages_) free_range(first_, first_ + pages_);
     pages_ = 0;
 }
 
-uint8_t* FrameBuffer::data() const {
+uint8_t* BootBuffer::data() const {
     return arch::mfn_to_virt<uint8_t>(first_);
 }
 
