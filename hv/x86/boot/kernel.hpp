@@ -2,8 +2,8 @@
 #pragma once
 
 #include "base/result.hpp"
-#include "hv/x86/boot/elf.hpp"
 #include "hv/x86/boot/boot_buffer.hpp"
+#include "hv/x86/boot/elf.hpp"
 #include "hv/x86/boot/module.hpp"
 
 namespace hv::boot {
@@ -25,7 +25,7 @@ class Kernel {
     Kernel(KernelImage image, BootBuffer unpacked)
         : image_(image), unpacked_(static_cast<BootBuffer&&>(unpacked)) {}
 
-    KernelImage image_;     // refers to unpacked_, or to the module
+    KernelImage image_;    // refers to unpacked_, or to the module
     BootBuffer unpacked_;  // empty if the module is the ELF image itself
 };
 
