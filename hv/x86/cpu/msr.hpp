@@ -45,6 +45,17 @@ inline constexpr uint64_t kCr4De = 1 << 3, kCr4Pae = 1 << 5, kCr4Mce = 1 << 6, k
                           kCr4FsGsBase = 1 << 16, kCr4OsXsave = 1 << 18, kCr4Smep = 1 << 20,
                           kCr4Smap = 1 << 21;
 
+#ifdef XENOLITH_HOST
+/// A program has none of its own: what is written is what is read.
+inline uint64_t host_control_registers[5];
+#define XENOLITH_CONTROL_REGISTER(n)          \
+    inline uint64_t read_cr##n() {            \
+        return host_control_registers[n];     \
+    }                                         \
+    inline void write_cr##n(uint64_t value) { \
+        host_control_registers[n] = value;    \
+    }
+#else
 #define XENOLITH_CONTROL_REGISTER(n)                             \
     inline uint64_t read_cr##n() {                               \
         uint64_t value;                                          \
@@ -54,6 +65,7 @@ inline constexpr uint64_t kCr4De = 1 << 3, kCr4Pae = 1 << 5, kCr4Mce = 1 << 6, k
     inline void write_cr##n(uint64_t value) {                    \
         asm volatile("mov %0, %%cr" #n ::"r"(value) : "memory"); \
     }
+#endif
 XENOLITH_CONTROL_REGISTER(0)
 XENOLITH_CONTROL_REGISTER(2)
 XENOLITH_CONTROL_REGISTER(3)
