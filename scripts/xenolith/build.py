@@ -1,4 +1,4 @@
-"""`./xenolith build`: the hypervisor's image, by CMake."""
+"""`./xenolith build`: the hypervisor's image, and the EFI program that carries it, by CMake."""
 
 import re
 import subprocess
@@ -8,8 +8,8 @@ from . import packages, paths, ui
 from .errors import Failure
 from .stamps import Stamp, digest
 
-DESCRIPTION = "Builds the hypervisor and leaves the bootable image at build/release/xenolith."
-_SOURCES = [paths.ROOT / d for d in ("abi", "base", "hv", "cmake")]
+DESCRIPTION = "Builds the hypervisor and leaves the bootable image at build/release/xenolith, and\nbuild/release/xenolith.efi, which UEFI starts without a boot loader."
+_SOURCES = [paths.ROOT / d for d in ("abi", "base", "hv", "efi", "cmake")]
 _FILES = [paths.ROOT / f for f in ("CMakeLists.txt", "CMakePresets.json")]
 
 
@@ -28,7 +28,7 @@ def hypervisor(debug: bool = False) -> Path:
     packages.need(packages.BUILD)
     image, preset = paths.image(debug), "debug" if debug else "release"
     key = digest(preset, *(p for p in _SOURCES + _FILES if p.exists()))
-    stamp = Stamp(f"build-{preset}", key, [image])
+    stamp = Stamp(f"build-{preset}", key, [image, paths.efi_program(image)])
     if not stamp.fresh():
         stamp.clear()
         cmake(preset)

@@ -59,7 +59,7 @@ def _tidy() -> list[str]:
         if p.returncode:
             return p.stderr.splitlines()[-10:] or ["cmake --preset host failed"]
     known = database.read_text()
-    files = [f for f in _tracked("hv/*.cpp", "base/*.cpp") if str(paths.ROOT / f) in known]
+    files = [f for f in _tracked("hv/*.cpp", "base/*.cpp", "efi/*.cpp") if str(paths.ROOT / f) in known]
     with ThreadPoolExecutor(2) as pool:
         results = pool.map(lambda f: _tidy_one(f, database), files)
     return [line for lines in results for line in lines]

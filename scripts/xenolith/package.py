@@ -35,8 +35,9 @@ def main(options) -> int:
     return 0
 
 
-def make(hypervisor: Path, folder: Path) -> Path:
-    """Packs an image; gives the package's file. The same sources give the same bytes."""
+def make(hypervisor: Path, folder: Path, efi: Path | None = None) -> Path:
+    """Packs an image, and the EFI program (that beside it) which carries it; gives the package's file. The same sources
+    give the same bytes."""
     ui.note("packing")
     seconds, version = _version()
     out = folder / f"{NAME}_{version}_amd64.deb"
@@ -44,6 +45,7 @@ def make(hypervisor: Path, folder: Path) -> Path:
         tree = Path(work)
         tree.chmod(0o755)
         _image(hypervisor, tree)
+        _efi(efi or paths.efi_program(hypervisor), tree)
         _programs(tree)
         _documents(tree, version, seconds)
         _control(tree, version)
@@ -69,6 +71,13 @@ def _image(hypervisor: Path, tree: Path) -> None:
     plain.unlink()
 
 
+def _efi(program: Path, tree: Path) -> None:
+    """Not in /boot, where it would only take room: it is used from the EFI system partition."""
+    where = tree / "usr/lib/xenolith"
+    where.mkdir(parents=True)
+    shutil.copyfile(program, where / "xenolith.efi")
+
+
 def _programs(tree: Path) -> None:
     shutil.copytree(FILES / "root", tree, dirs_exist_ok=True)
     shutil.copytree(paths.SCRIPTS / "xenolith_host", tree / "usr/share/xenolith/xenolith_host",
@@ -77,7 +86,7 @@ def _programs(tree: Path) -> None:
 
 def _documents(tree: Path, version: str, seconds: int) -> None:
     doc, man = tree / f"usr/share/doc/{NAME}", tree / "usr/share/man/man8"
-    doc.mkdir(parents=True)
+    doc.mkdir(parents=True, exist_ok=True)  # there are examples
     man.mkdir(parents=True)
     (doc / "copyright").write_text(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: Xenolith\n\nFiles: *\n"

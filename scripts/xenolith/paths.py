@@ -20,3 +20,8 @@ STOCK_XEN = DOM0 / "xen"
 def image(debug: bool = False) -> Path:
     """The hypervisor that the build leaves."""
     return BUILD / ("debug" if debug else "release") / "xenolith"
+
+
+def efi_program(image: Path) -> Path:
+    """What UEFI starts, beside the image that it carries."""
+    return image.with_suffix(".efi")

@@ -36,7 +36,7 @@ class Machine:
     network: bool = True
     reboots: bool = False  # a reboot starts the machine again instead of ending it
     one_thread: bool = False  # TCG runs all CPUs in turn in one thread of the host
-    medium: Path | None = None  # boots from this ISO instead of being handed hypervisor and kernel
+    medium: Path | None = None  # boots from this ISO, or disk (.img), instead of being handed hypervisor and kernel
     uefi_variables: Path | None = None  # UEFI's variables, which change; None: the machine has a BIOS
     monitor: Path | None = None  # where QEMU's monitor listens, a Unix socket
     extra: list[str] = field(default_factory=list)
@@ -73,8 +73,11 @@ class Machine:
                 *(["-initrd", ",".join(modules)] if modules else [])]
 
     def _from_medium(self) -> list[str]:
-        argv = ["-drive", f"id=medium,file={_escape(self.medium)},format=raw,if=none,media=cdrom,readonly=on",
-                "-device", "ide-cd,drive=medium,bus=ide.5"]
+        if self.medium.suffix == ".img":
+            argv = _disk("medium", self.medium, "on", 5)
+        else:
+            argv = ["-drive", f"id=medium,file={_escape(self.medium)},format=raw,if=none,media=cdrom,readonly=on",
+                    "-device", "ide-cd,drive=medium,bus=ide.5"]
         if self.uefi_variables:
             for file, how in ((OVMF_CODE, ",readonly=on"), (self.uefi_variables, "")):
                 argv += ["-drive", f"if=pflash,format=raw,file={_escape(file)}{how}"]

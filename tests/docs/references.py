@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FOLDERS = [p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith(".")]
-SOURCES = [p for d in ("base", "hv") for p in (ROOT / d).rglob("*") if p.suffix in (".cpp", ".hpp", ".S")]
+SOURCES = [p for d in ("base", "hv", "efi") for p in (ROOT / d).rglob("*") if p.suffix in (".cpp", ".hpp", ".S")]
 # What `./xenolith build` makes.
 MADE = re.compile(r"build/")
 

@@ -175,16 +175,17 @@ class Settings(unittest.TestCase):
 class Contents(unittest.TestCase):
     def test_what_it_holds(self):
         with tempfile.TemporaryDirectory() as folder:
-            deb = package.make(Path("/bin/true"), Path(folder))
+            deb = package.make(Path("/bin/true"), Path(folder), Path("/bin/false"))
             again = deb.read_bytes()
-            self.assertEqual(package.make(Path("/bin/true"), Path(folder)).read_bytes(), again, "the same sources gave other bytes")
+            self.assertEqual(package.make(Path("/bin/true"), Path(folder), Path("/bin/false")).read_bytes(), again, "the same sources gave other bytes")
             names = subprocess.run(["dpkg-deb", "--contents", deb], capture_output=True, text=True, check=True).stdout
             fields = subprocess.run(["dpkg-deb", "--field", deb], capture_output=True, text=True, check=True).stdout
             tree = Path(folder) / "tree"
             subprocess.run(["dpkg-deb", "--raw-extract", deb, tree], check=True)
             said = subprocess.run([tree / "usr/sbin/xenolith-check", "--help"], capture_output=True, text=True,
                                   env={"PATH": "/usr/bin"}).stderr
-        for path in ("./boot/xenolith-0.1.gz", "./usr/sbin/xenolith-try", "./etc/default/grub.d/xenolith.cfg",
+        for path in ("./boot/xenolith-0.1.gz", "./usr/sbin/xenolith-try", "./usr/lib/xenolith/xenolith.efi",
+                     "./usr/share/doc/xenolith-hypervisor/examples/xenolith.cfg", "./etc/default/grub.d/xenolith.cfg",
                      "./usr/share/man/man8/xenolith-check.8.gz", "./usr/share/xenolith/xenolith_host/rules.py"):
             self.assertIn(f" {path}\n", names)
         self.assertNotIn("pycache", names)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from xenolith.errors import Failure  # noqa: E402
 from xenolith.qemu import Machine  # noqa: E402
-from xenolith.session import Session, Timeout  # noqa: E402
+from xenolith.session import BOOT_SECONDS, Session, Timeout  # noqa: E402
 
 LOGS = ROOT / "build/test-logs"
 BOOTS_PER_SUITE = 4  # one, and three after a check that hung
@@ -113,6 +113,7 @@ class Suite:
     def __init__(self, name: str, **options):
         self.name, self.checks = name, []
         self.kernel_args = options.pop("kernel_args", "")
+        self.boot_seconds = options.pop("boot_seconds", BOOT_SECONDS)
         self.prepare = options.pop("prepare", None)  # gets a folder and the Hypervisor, gives more options
         self.options = {"one_thread": True, **options}
 
@@ -184,7 +185,7 @@ def _one_boot(suite: Suite, hypervisor: Hypervisor, report: Report, checks: list
         start = time.monotonic()
         with Session(machine, log) as session:
             try:
-                session.boot()
+                session.boot(seconds=suite.boot_seconds)
             except Failure as e:
                 _verdict(suite, hypervisor, report, checks[0], time.monotonic() - start, e.line(), again)
                 return 1

@@ -19,6 +19,7 @@ import deaths  # noqa: E402
 import devices  # noqa: E402
 import diagnostics  # noqa: E402, F401 (adds to tools)
 import disks  # noqa: E402
+import efi_binary  # noqa: E402
 import events  # noqa: E402
 import firmware  # noqa: E402
 import framework  # noqa: E402
@@ -37,8 +38,9 @@ import tools  # noqa: E402
 
 # Longest first, so that two at a time end together.
 FULL = [lifecycle.suite, tools.suite, memory.suite, load.short, deaths.suite, networks.suite, disks.suite,
-        devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, screen.suite, quick.suite]
-LONG = [load.long, hotplug.suite, hardware.suite, events.suite, models.suite, sizes.large, firmware.bios]
+        devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, screen.suite,
+        efi_binary.on_xenolith, efi_binary.mistakes, quick.suite]
+LONG = [load.long, efi_binary.on_stock, hotplug.suite, hardware.suite, events.suite, models.suite, sizes.large, firmware.bios]
 
 
 def main() -> int:

@@ -1,16 +1,9 @@
-// What the compiler calls for copies and clears, and the stack protector's two symbols.
+// What the compiler calls for copies, clears and counting bits; nothing else is needed of a C
+// library.
 #include <cstddef>
 #include <cstdint>
 
-#include "hv/console/log.hpp"
-
 extern "C" {
-
-__attribute__((visibility("hidden"))) uintptr_t __stack_chk_guard = 0x595e9fbd94fda766;
-
-[[noreturn]] void __stack_chk_fail() {
-    hv::panic("broken invariant: a stack frame was overrun");
-}
 
 void* memcpy(void* to, const void* from, size_t bytes) {
     void* d = to;
@@ -75,22 +68,4 @@ int __popcountdi2(uint64_t value) {
     return static_cast<int>(value * 0x0101010101010101 >> 56);
 }
 
-void* __dso_handle = nullptr;
-// Static objects live as long as the machine runs.
-int __cxa_atexit(void (*)(void*), void*, void*) {
-    return 0;
-}
-[[noreturn]] void __cxa_pure_virtual() {
-    hv::panic("broken invariant: pure virtual call");
-}
-
 }  // extern "C"
-
-namespace std {
-
-// What the library's checked accesses call when the check fails: a mistake of ours.
-[[noreturn]] void __throw_out_of_range_fmt(const char* text, ...) {
-    hv::panic("broken invariant: {}", text);
-}
-
-}  // namespace std
