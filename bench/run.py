@@ -14,6 +14,8 @@ import subprocess
 import sys
 import threading
 
+import picture
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "q35", "-smp", "1",
@@ -176,6 +178,13 @@ def write_json(path, results):
     pathlib.Path(path).write_text("".join(json.dumps(result) + "\n" for result in results))
 
 
+def write_svg(path, results):
+    """The same as a picture (picture.py)."""
+    texts = {row.name: row.text for row in ROWS}
+    rows = [(texts[r["row"]], r["ratio"], r["goal"]) for r in results]
+    pathlib.Path(path).write_text(picture.draw(rows))
+
+
 def check(xenolith, images, kept_file, keep, out=print):
     """Compares Xenolith's counts with those kept in the tree; with `keep` writes them anew.
 
@@ -207,6 +216,7 @@ def main():
     parser.add_argument("--xenolith", help="Xenolith's image")
     parser.add_argument("--stock", help="stock Xen 4.17, unpacked")
     parser.add_argument("--json", metavar="FILE", help="write one object a row")
+    parser.add_argument("--svg", metavar="FILE", help="draw the ratios")
     parser.add_argument("--row", "--filter", dest="row", metavar="RE", help="rows to measure")
     parser.add_argument("--args", default="", help="added to both boot lines, such as xpti=true")
     parser.add_argument("--images", help="folder of the built benchmark guest")
@@ -224,6 +234,8 @@ def main():
                   lambda line: print(line, flush=True))
     if args.json:
         write_json(args.json, results)
+    if args.svg:
+        write_svg(args.svg, results)
     wanted = [n for n, image in (("xenolith", args.xenolith), ("stock", args.stock)) if image]
     return 1 if any(result[n] is None for result in results for n in wanted) else 0
 

@@ -8,6 +8,7 @@ DESCRIPTION = """Counts the instructions that operations take, on Xenolith and o
 
 def add_arguments(p) -> None:
     p.add_argument("--json", metavar="FILE", help="write one object a row: row, xenolith, stock, ratio, goal")
+    p.add_argument("--svg", metavar="FILE", help="draw the ratios; docs/bench.svg is such a picture")
     p.add_argument("--row", "--filter", dest="row", metavar="REGEX", help="only rows whose name matches")
     p.add_argument("--args", metavar="OPTIONS", help="added to both boot lines, such as xpti=true")
 
@@ -17,7 +18,7 @@ def main(options) -> int:
     dom0_image.fetch()
     image = build.hypervisor()
     argv = ["--xenolith", str(image), "--stock", str(paths.STOCK_XEN)]
-    for name in ("json", "row", "args"):
+    for name in ("json", "svg", "row", "args"):
         if getattr(options, name):
             argv += [f"--{name}", getattr(options, name)]
     return programs.run_through(paths.ROOT / "bench/run.py", argv)
