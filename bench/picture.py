@@ -38,5 +38,6 @@ def draw(rows: list[tuple[str, float | None, float | None]]) -> str:
         out.append(f'<rect class="{_kind(ratio, goal)}" x="{NAMES}" y="{y - 7}" width="{width:.1f}" height="14"/>')
         if goal is not None:
             out.append(f'<line class="goal" x1="{x(goal)}" x2="{x(goal)}" y1="{y - 9}" y2="{y + 9}"/>')
-        out.append(f'<text x="{float(x(ratio)) + 6:.1f}" y="{y + 4}">{ratio:.2f}</text>')
+        beside_mark = goal is not None and ratio < goal < ratio + 0.1
+        out.append(f'<text x="{float(x(goal if beside_mark else ratio)) + 6:.1f}" y="{y + 4}">{ratio:.2f}</text>')
     return "\n".join(out) + "\n</svg>\n"
