@@ -94,6 +94,14 @@ def dependency(package: str, pattern: str) -> str:
     return m[1]
 
 
+def debian_sources() -> list[str]:
+    """This machine's sources of Debian itself, without any third party's, as lines of a sources.list."""
+    update()
+    out = _run("apt-get", "indextargets", "--format", "deb $(REPO_URI) $(RELEASE) $(COMPONENT)",
+               "Created-By: Packages", "Origin: Debian")
+    return sorted(set(out.splitlines()))
+
+
 def extract(deb: Path, root: Path, exclude: list[str] = (), only: list[str] = ()) -> None:
     """Unpacks a package into a tree, following the tree's own links of directories."""
     root.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,8 @@ class Machine:
     reboots: bool = False  # a reboot starts the machine again instead of ending it
     one_thread: bool = False  # TCG runs all CPUs in turn in one thread of the host
     medium: Path | None = None  # boots from this ISO, or disk (.img), instead of being handed hypervisor and kernel
+    system: Path | None = None  # boots from this disk (qcow2; changes to it stay) instead
+    whole_line: str | None = None  # instead of boot_line(): the image is no hypervisor, but a kernel by itself
     uefi_variables: Path | None = None  # UEFI's variables, which change; None: the machine has a BIOS
     monitor: Path | None = None  # where QEMU's monitor listens, a Unix socket
     extra: list[str] = field(default_factory=list)
@@ -53,7 +55,8 @@ class Machine:
         """Without the serial ports: their number and kind is the caller's business."""
         argv = [BINARY, "-nodefaults", "-display", "none", "-machine", "q35", *_accelerator(self.one_thread),
                 "-m", str(self.memory), "-smp", str(self.cpus), *([] if self.reboots else ["-no-reboot"]),
-                *(self._from_medium() if self.medium else self._handed_over())]
+                *(self._from_medium() if self.medium else self._from_system() if self.system else self._handed_over()),
+                *(self._firmware() if self.uefi_variables else [])]
         if self.data_disk:
             argv += _disk("data", self.data_disk, "on", 0)
         for n, disk in enumerate(self.disks, 1):
@@ -69,18 +72,23 @@ class Machine:
         if self.kernel:
             modules.append(f"{_escape(self.kernel)} {_escape(self.kernel_line())}")
             modules += [_escape(self.initrd)] if self.initrd else []
-        return ["-kernel", str(self.hypervisor), "-append", self.boot_line(),
+        return ["-kernel", str(self.hypervisor), "-append", self.whole_line or self.boot_line(),
                 *(["-initrd", ",".join(modules)] if modules else [])]
 
     def _from_medium(self) -> list[str]:
         if self.medium.suffix == ".img":
-            argv = _disk("medium", self.medium, "on", 5)
-        else:
-            argv = ["-drive", f"id=medium,file={_escape(self.medium)},format=raw,if=none,media=cdrom,readonly=on",
-                    "-device", "ide-cd,drive=medium,bus=ide.5"]
-        if self.uefi_variables:
-            for file, how in ((OVMF_CODE, ",readonly=on"), (self.uefi_variables, "")):
-                argv += ["-drive", f"if=pflash,format=raw,file={_escape(file)}{how}"]
+            return _disk("medium", self.medium, "on", 5)
+        return ["-drive", f"id=medium,file={_escape(self.medium)},format=raw,if=none,media=cdrom,readonly=on",
+                "-device", "ide-cd,drive=medium,bus=ide.5"]
+
+    def _from_system(self) -> list[str]:
+        return ["-drive", f"id=system,file={_escape(self.system)},format=qcow2,if=none",
+                "-device", "ide-hd,drive=system,bus=ide.5,bootindex=0"]
+
+    def _firmware(self) -> list[str]:
+        argv = []
+        for file, how in ((OVMF_CODE, ",readonly=on"), (self.uefi_variables, "")):
+            argv += ["-drive", f"if=pflash,format=raw,file={_escape(file)}{how}"]
         return argv
 
 

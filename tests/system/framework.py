@@ -113,8 +113,8 @@ class Suite:
     def __init__(self, name: str, **options):
         self.name, self.checks = name, []
         self.kernel_args = options.pop("kernel_args", "")
-        self.boot_seconds = options.pop("boot_seconds", BOOT_SECONDS)
         self.prepare = options.pop("prepare", None)  # gets a folder and the Hypervisor, gives more options
+        self.boot_seconds = options.pop("boot_seconds", BOOT_SECONDS)
         self.options = {"one_thread": True, **options}
 
     def check(self, function):

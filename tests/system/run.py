@@ -24,6 +24,10 @@ import events  # noqa: E402
 import firmware  # noqa: E402
 import framework  # noqa: E402
 import hardware  # noqa: E402
+import host  # noqa: E402
+import host_package  # noqa: E402, F401 (this and the two below add to host, in the story's order)
+import host_guests  # noqa: E402, F401
+import host_back  # noqa: E402, F401
 import hotplug  # noqa: E402
 import lifecycle  # noqa: E402
 import load  # noqa: E402
@@ -41,6 +45,8 @@ FULL = [lifecycle.suite, tools.suite, memory.suite, load.short, deaths.suite, ne
         devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, screen.suite,
         efi_binary.on_xenolith, efi_binary.mistakes, quick.suite]
 LONG = [load.long, efi_binary.on_stock, hotplug.suite, hardware.suite, events.suite, models.suite, sizes.large, firmware.bios]
+# Not seen through on both hypervisors yet: only by --filter.
+BY_NAME = [host.bios, host.uefi]
 
 
 def main() -> int:
@@ -66,6 +72,7 @@ def main() -> int:
             hypervisors.append(framework.Hypervisor(name, getattr(options, name)))
 
     suites = [quick.suite] if options.quick else FULL + (LONG if options.long or options.filter else [])
+    suites += BY_NAME if options.filter else []
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = [pool.submit(s.run, h, report, wanted) for s in suites for h in hypervisors]
         for run in runs:
