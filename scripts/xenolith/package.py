@@ -106,7 +106,10 @@ def _licence() -> str:
 
 def _font_licence() -> str:
     """What the letters on the screen come with (cmake/font.py); its own package says it in the same form."""
-    paragraphs = Path("/usr/share/doc/fonts-spleen/copyright").read_text().split("\n\n")
+    file = Path("/usr/share/doc/fonts-spleen/copyright")
+    if not file.exists():
+        raise Failure(f"{file} is missing, whose terms belong into the package", "let dpkg keep /usr/share/doc, and reinstall fonts-spleen")
+    paragraphs = file.read_text().split("\n\n")
     terms = next(p for p in paragraphs if p.startswith("Files: *\n"))
     return terms.replace("Files: *", "Files: font.cpp", 1).strip() + "\n"
 

@@ -13,7 +13,7 @@ import debian_disk
 from framework import ROOT, Suite, expect
 from xenolith import apt, demo_disk, package
 from xenolith.errors import Failure
-from xenolith.qemu import OVMF_VARIABLES
+from xenolith.qemu import OVMF_VARIABLES, STOCK_BOOT_LINE
 from xenolith.session import Timeout
 
 BOOT_SECONDS = 1500  # systemd in an emulator, beside another machine
@@ -102,8 +102,8 @@ def need_hypervisor(host) -> None:
     need_package(host)
     if host.hypervisor.is_xenolith:
         host.run("xenolith-try", 300)
-    else:  # TCG's fault, see docs of the emulators' machine: qemu.py
-        host.run("echo 'GRUB_CMDLINE_XEN=\"$GRUB_CMDLINE_XEN spec-ctrl=eager-fpu\"' > /etc/default/grub.d/zz-stock.cfg; update-grub", 300)
+    else:  # what it needs under TCG
+        host.run(f"echo 'GRUB_CMDLINE_XEN=\"$GRUB_CMDLINE_XEN {STOCK_BOOT_LINE}\"' > /etc/default/grub.d/zz-stock.cfg; update-grub", 300)
     reboot(host)
     expect(under_a_hypervisor(host), "GRUB has not booted the hypervisor")
     payload(host)

@@ -1,6 +1,7 @@
 // Text on the machine's screen: in VGA's text memory, or painted into a frame buffer.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -52,7 +53,7 @@ class Screen {
     Surface surface_;
     unsigned columns_ = 0, rows_ = 0;
     unsigned row_ = 0, column_ = 0;
-    bool open_ = false;
+    std::atomic<bool> open_ = false;  // closed by a CPU while another may print
     // What is on the screen: reading it back is slow.
     char cells_[kMaxRows][kMaxColumns];
 };
