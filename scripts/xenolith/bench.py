@@ -1,9 +1,11 @@
 """`./xenolith bench`: hands over to bench/run.py, which owns the rows and their goals."""
 
 from . import build, dom0_image, packages, paths, programs
+from .errors import Failure
 
 DESCRIPTION = """Counts the instructions that operations take, on Xenolith and on stock Xen in one run
-(QEMU's -icount, so any machine gives the same figures), and prints a table of ratios and goals."""
+(QEMU's -icount, so any machine gives the same figures), and prints a table of ratios and goals. With --smp instead:
+what two CPUs do at once, by wall time, on both in turn; that needs a machine with two idle CPUs."""
 
 
 def add_arguments(p) -> None:
@@ -11,6 +13,7 @@ def add_arguments(p) -> None:
     p.add_argument("--svg", metavar="FILE", help="draw the ratios; docs/bench.svg is such a picture")
     p.add_argument("--row", "--filter", dest="row", metavar="REGEX", help="only rows whose name matches")
     p.add_argument("--args", metavar="OPTIONS", help="added to both boot lines, such as xpti=true")
+    p.add_argument("--smp", action="store_true", help="two CPUs against one, by wall time (about two minutes)")
 
 
 def main(options) -> int:
@@ -18,7 +21,9 @@ def main(options) -> int:
     dom0_image.fetch()
     image = build.hypervisor()
     argv = ["--xenolith", str(image), "--stock", str(paths.STOCK_XEN)]
+    if options.smp and (options.svg or options.args):
+        raise Failure("--smp takes neither --svg nor --args")
     for name in ("json", "svg", "row", "args"):
         if getattr(options, name):
             argv += [f"--{name}", getattr(options, name)]
-    return programs.run_through(paths.ROOT / "bench/run.py", argv)
+    return programs.run_through(paths.ROOT / ("bench/smp.py" if options.smp else "bench/run.py"), argv)

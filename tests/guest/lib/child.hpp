@@ -33,7 +33,7 @@ struct Mailbox {
 static_assert(offsetof(Mailbox, scratch) == 256 && sizeof(Mailbox) == kPageSize);
 
 /// Calls above the hypercalls' numbers that puppet.S carries out.
-enum PuppetCall : unsigned { kRead = 0x1000, kWriteWord, kInvalid, kInPort, kSpin, kBreak };
+enum PuppetCall : unsigned { kRead = 0x1000, kWriteWord, kInvalid, kInPort, kSpin, kBreak, kJump };
 
 class Child {
   public:

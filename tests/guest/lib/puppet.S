@@ -28,6 +28,8 @@ puppet_start:
     je spin
     cmp $0x1005, %rax
     je break
+    cmp $0x1006, %rax
+    je jump
     mov 48(%rbx), %rdx
     mov 56(%rbx), %r10
     mov 64(%rbx), %r8
@@ -52,6 +54,8 @@ in_port:
 break:
     int3
     jmp 3b
+jump:
+    jmp *%rdi                           // with rsi as it came, never to return
 spin:
     incq 72(%rbx)
     jmp spin

@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Whether two CPUs do twice as much as one: Xenolith and stock Xen in turn, by wall time.
+
+The guest (smp.cpp) boots as Domain 0 of a machine with two CPUs, each a thread of QEMU's own. Two of
+its vCPUs, or one of its and one of a second domain, repeat an operation, first each alone and then
+both at once, and count what they do in windows of 2 ms. A figure is the best of several boots; the
+two hypervisors take turns and never run at the same time. Needs a machine with two idle CPUs: the
+run says when it had not got them, and its exit status is then 3.
+"""
+import argparse
+import collections
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+
+import run
+
+QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "q35", "-smp", "2", "-m",
+        "512", "-accel", "tcg,thread=multi", "-cpu", "max,-smap,-rdtscp", "-no-reboot", "-serial",
+        "stdio", "-net", "none"]
+BOOT_LINE = f"{run.BOOT_LINE} dom0_max_vcpus=2 dom0_vcpus_pin"
+SECONDS = 120  # for one boot, which takes about 12 s
+WINDOW = 0.002  # seconds (smp.cpp)
+STRETCH = 5     # so many windows together give a rate: 10 ms
+QUIET_LOAD = 0.5   # load average before the run, above which the machine is not idle
+STEADY = 0.10      # by how much the one-CPU rate may differ between boots
+AT_ONCE = 0.90     # the part of the windows in which both vCPUs must have advanced
+WORSE = 0.05       # by how much a ratio may lie below stock's before it counts as worse: noise
+TOO_LOADED = 3
+
+PLACES = {"one_domain": "one domain", "two_domains": "two domains"}
+OPERATIONS = {"null_hypercall": "null hypercall", "evtchn_send": "evtchn_send to oneself",
+              "grant_map_unmap": "grant map and unmap, of the other's", "grant_copy": "grant copy, of the other's",
+              "mmu_update": "mmu_update, set and clear", "update_va_mapping": "update_va_mapping, set and clear"}
+
+
+def best_stretch(*counts):
+    """The highest rate, in operations a second, over STRETCH windows; of two vCPUs, where both advanced in each."""
+    best = 0
+    for at in range(len(counts[0]) - STRETCH + 1):
+        pieces = [c[at:at + STRETCH] for c in counts]
+        if len(counts) == 1 or all(min(piece) for piece in pieces):
+            best = max(best, sum(map(sum, pieces)))
+    return best / (STRETCH * WINDOW)
+
+
+class Boot:
+    """What one boot counted: {(place, operation): ...} by phase."""
+
+    def __init__(self, lines):
+        counts = collections.defaultdict(list)
+        for line in lines:
+            if match := re.match(r"SMP (\w+) (\w+) (\w+) (\d) ([\d ]+)$", line):
+                counts[match.groups()[:4]] += map(int, match[5].split())
+        self.counts = counts
+
+    def alone(self, row):
+        """The rate of one CPU: the mean of both vCPUs', each alone."""
+        return sum(best_stretch(self.counts[(*row, "alone", who)]) for who in "01") / 2
+
+    def both(self, row):
+        return best_stretch(*(self.counts[(*row, "both", who)] for who in "01"))
+
+    def at_once(self, row):
+        """The part of the windows in which both advanced."""
+        pairs = list(zip(*(self.counts[(*row, "both", who)] for who in "01")))
+        return sum(min(pair) > 0 for pair in pairs) / len(pairs)
+
+
+def boot(hypervisor, images, pattern):
+    """One boot's Boot, and the last lines of its console if it did not come to its end."""
+    tests = [f"smp_{place}" for place in PLACES if not pattern or re.search(pattern, place)] 
+    argv = QEMU + ["-kernel", str(hypervisor), "-append", BOOT_LINE, "-initrd",
+                   f"{images / 'bench-pv64'} tests={'+'.join(tests)}"]
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    timer = threading.Timer(SECONDS, process.kill)
+    timer.start()
+    try:
+        lines = process.stdout.read().decode("utf8", "replace").replace("\r", "").split("\n")
+    finally:
+        timer.cancel()
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    trouble = [line for line in lines if " FAIL " in line]
+    if not any(line.startswith("TESTS DONE") for line in lines):
+        trouble += lines[-10:]
+    return Boot(lines), trouble
+
+
+class Measured:
+    """What all boots of one hypervisor came to: the best of each rate."""
+
+    def __init__(self):
+        self.boots, self.trouble = [], []
+
+    def rate(self, row, how):
+        return max((getattr(boot, how)(row) for boot in self.boots), default=0)
+
+    def ratio(self, row):
+        alone = self.rate(row, "alone")
+        return self.rate(row, "both") / alone if alone else 0
+
+    def spread(self, row):
+        """By how much the one-CPU rate differed between boots."""
+        rates = [boot.alone(row) for boot in self.boots]
+        return 1 - min(rates) / max(rates) if max(rates, default=0) else 1
+
+    def at_once(self, row):
+        return max((boot.at_once(row) for boot in self.boots), default=0)
+
+
+def measure(hypervisors, images, rounds, pattern, out):
+    """{hypervisor: Measured}; in each round each boots once, one after the other."""
+    measured = {name: Measured() for name in hypervisors}
+    for number in range(rounds):
+        for name, image in hypervisors.items():
+            out(f"round {number + 1} of {rounds}: {name}")
+            counted, trouble = boot(image, images, pattern)
+            measured[name].boots.append(counted)
+            measured[name].trouble += trouble
+    return measured
+
+
+def objections(measured, row):
+    """Why a row's figures are not to be believed."""
+    for name, m in measured.items():
+        if len(m.boots) > 1 and m.spread(row) > STEADY:
+            yield f"{name}: the one-CPU rate of {' '.join(row)} differed by {m.spread(row):.0%} between boots"
+        if m.at_once(row) < AT_ONCE:
+            yield f"{name}: in {' '.join(row)} both vCPUs advanced in only {m.at_once(row):.0%} of the windows"
+
+
+def table(measured, rows, out):
+    """Prints it; gives one dict a row."""
+    out(f"{'operations a second, in thousands':52}" + "".join(f"{n:>10} {'two':>8} {'ratio':>6} " for n in measured))
+    results = []
+    for row in rows:
+        result = {"place": row[0], "row": row[1]}
+        line = f"{PLACES[row[0]] + ': ' + OPERATIONS[row[1]]:52}"
+        for name, m in measured.items():
+            one, two, ratio = m.rate(row, "alone"), m.rate(row, "both"), m.ratio(row)
+            line += f"{one / 1000:>10,.1f} {two / 1000:>8,.1f} {ratio:>6.2f} "
+            result[name] = {"one": round(one), "two": round(two), "ratio": round(ratio, 3),
+                            "at_once": round(m.at_once(row), 3), "spread": round(m.spread(row), 3)}
+        if len(measured) == 2:
+            ours, theirs = (measured[n].ratio(row) for n in ("xenolith", "stock"))
+            result["scales"] = ours >= theirs * (1 - WORSE)
+            line += "" if result["scales"] else "  worse"
+        out(line)
+        results.append(result)
+    return results
+
+
+def run_bench(hypervisors, images, rounds, pattern, json_file, out):
+    """The exit status: 0, 1 if a ratio is worse than stock's or a boot failed, TOO_LOADED."""
+    load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    reasons = [f"there was other work before the run: load {load:.1f}"] if load > QUIET_LOAD else []
+    reasons += ["the machine has one CPU: two vCPUs cannot run at once"] if cpus < 2 else []
+    measured = measure(hypervisors, images, rounds, pattern, out)
+    rows = [(place, operation) for place in PLACES if not pattern or re.search(pattern, place) for operation in OPERATIONS]
+    results = table(measured, rows, out)
+    trouble = [f"{name}| {line}" for name, m in measured.items() for line in m.trouble]
+    for row in rows:
+        reasons += objections(measured, row)
+    for line in trouble + reasons:
+        out(line)
+    if json_file:
+        pathlib.Path(json_file).write_text("".join(json.dumps(r) + "\n" for r in results))
+    if trouble:
+        return 1
+    if reasons:
+        out("TOO LOADED: these figures say little; run it again on an idle machine")
+        return TOO_LOADED
+    return 0 if all(r.get("scales", True) for r in results) else 1
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--xenolith", help="Xenolith's image")
+    parser.add_argument("--stock", help="stock Xen 4.17, unpacked")
+    parser.add_argument("--rounds", type=int, default=5, help="boots of each (5)")
+    parser.add_argument("--row", metavar="RE", help="one_domain or two_domains")
+    parser.add_argument("--json", metavar="FILE", help="write one object a row")
+    parser.add_argument("--images", help="folder of the built benchmark guest")
+    args = parser.parse_args()
+    hypervisors = {n: i for n, i in (("xenolith", args.xenolith), ("stock", args.stock)) if i}
+    if not hypervisors:
+        parser.error("--xenolith IMAGE and --stock IMAGE are needed, or one of them")
+    return run_bench(hypervisors, run.find_images(args.images), args.rounds, args.row, args.json,
+                     lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
