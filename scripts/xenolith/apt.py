@@ -14,18 +14,23 @@ from pathlib import Path
 from . import paths, ui
 from .errors import Failure
 
-_STATE = paths.CACHE / "apt"
-_updated = False
+_updated: set[str | None] = set()  # the releases whose lists were fetched; None: this machine's
+_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
-def _environment() -> dict:
+def _environment(release: str | None) -> dict:
+    state = paths.CACHE / (f"apt-{release}" if release else "apt")
     for d in ("lists/partial", "cache/archives/partial"):
-        (_STATE / d).mkdir(parents=True, exist_ok=True)
-    (_STATE / "status").touch()
-    conf = _STATE / "apt.conf"
+        (state / d).mkdir(parents=True, exist_ok=True)
+    (state / "status").touch()
+    sources = ""
+    if release:
+        (state / "sources.list").write_text(f"deb [signed-by={_KEYS}] {_archive()} {release} main\n")
+        sources = f'Dir::Etc::sourcelist "{state}/sources.list";\nDir::Etc::sourceparts "/dev/null";\n'
+    conf = state / "apt.conf"
     conf.write_text(
-        f'Dir::State "{_STATE}";\nDir::State::lists "{_STATE}/lists";\n'
-        f'Dir::State::status "{_STATE}/status";\nDir::Cache "{_STATE}/cache";\n'
+        f'{sources}Dir::State "{state}";\nDir::State::lists "{state}/lists";\n'
+        f'Dir::State::status "{state}/status";\nDir::Cache "{state}/cache";\n'
         'APT::Architecture "amd64";\nAPT::Architectures { "amd64"; };\n'
         'APT::Sandbox::User "root";\nAPT::Install-Recommends "false";\nDebug::NoLocking "true";\n'
         'Acquire::Languages "none";\nAcquire::Retries "3";\n'
@@ -33,8 +38,8 @@ def _environment() -> dict:
     return {**os.environ, "APT_CONFIG": str(conf), "LC_ALL": "C.UTF-8"}
 
 
-def _run(*argv: str, cwd: Path | None = None) -> str:
-    p = subprocess.run(argv, env=_environment(), cwd=cwd, capture_output=True, text=True)
+def _run(*argv: str, cwd: Path | None = None, release: str | None = None) -> str:
+    p = subprocess.run(argv, env=_environment(release), cwd=cwd, capture_output=True, text=True)
     if p.returncode:
         lines = [l for l in p.stderr.splitlines() if l.startswith("E:")] or [p.stderr.strip()]
         raise Failure(f"{argv[0]} {argv[1]} failed ({lines[0]})",
@@ -42,14 +47,24 @@ def _run(*argv: str, cwd: Path | None = None) -> str:
     return p.stdout
 
 
-def update() -> None:
-    """Fetches the package lists, once a run of the command."""
-    global _updated
-    if not _updated:
-        ui.note("reading Debian's package lists (into build/cache, not the system's)")
+def update(release: str | None = None) -> None:
+    """Fetches the package lists, once a run of the command; of another release of Debian where one is named."""
+    if release not in _updated:
+        ui.note(f"reading Debian's package lists ({f'{release}, ' if release else ''}into build/cache, not the system's)")
         # A third party's source that is down must not stop us: what is missing shows later.
-        subprocess.run(["apt-get", "update"], env=_environment(), capture_output=True)
-        _updated = True
+        subprocess.run(["apt-get", "update"], env=_environment(release), capture_output=True)
+        _updated.add(release)
+
+
+def _archive() -> str:
+    """Where this machine gets its own release of Debian from."""
+    update()
+    for line in _run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages",
+                     "Origin: Debian").splitlines():
+        uri, release = line.split()
+        if release == "bookworm":
+            return uri
+    raise Failure("Debian 12 is not among the package sources", "add it to /etc/apt/sources.list")
 
 
 def closure(packages: list[str]) -> list[tuple[str, str, int]]:
@@ -60,12 +75,12 @@ def closure(packages: list[str]) -> list[tuple[str, str, int]]:
     return [(f.split("_")[0], urllib.parse.unquote(f), int(size)) for _, f, size in found]
 
 
-def download(names: list[str]) -> list[Path]:
+def download(names: list[str], release: str | None = None) -> list[Path]:
     """Downloads these packages (not their dependencies) into the cache; gives the files."""
-    update()
+    update(release)
     paths.DEBS.mkdir(parents=True, exist_ok=True)
     files, missing = [], []
-    for line in _run("apt-get", "download", "--print-uris", *names).splitlines():
+    for line in _run("apt-get", "download", "--print-uris", *names, release=release).splitlines():
         m = re.match(r"'([^']+)' (\S+) (\d+)", line)
         if not m:
             continue
@@ -76,7 +91,7 @@ def download(names: list[str]) -> list[Path]:
     if missing:
         size = sum(s for _, s in missing) / 1e6
         ui.note(f"downloading {len(missing)} Debian packages, {size:.1f} MB")
-        _run("apt-get", "download", *[n for n, _ in missing], cwd=paths.DEBS)
+        _run("apt-get", "download", *[n for n, _ in missing], cwd=paths.DEBS, release=release)
     return files
 
 
@@ -84,10 +99,10 @@ def download_closure(packages: list[str]) -> list[Path]:
     return download([name for name, _, _ in closure(packages)])
 
 
-def dependency(package: str, pattern: str) -> str:
+def dependency(package: str, pattern: str, release: str | None = None) -> str:
     """The first dependency of a package whose name matches: a meta package's real one."""
-    update()
-    m = re.search(rf"Depends: ({pattern})", _run("apt-cache", "depends", package))
+    update(release)
+    m = re.search(rf"Depends: ({pattern})", _run("apt-cache", "depends", package, release=release))
     if not m:
         raise Failure(f"package {package} has no dependency like {pattern}",
                       "is Debian 12 (bookworm) among the package sources?")

@@ -14,10 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from . import apt, kernel, paths, ui
+from . import apt, paths, ui
 from .cpio import Archive
 from .elf import Libraries
 from .errors import Failure
+from .kernel import DEBIAN, Kernel
 from .stamps import Stamp, digest
 
 # usr-is-merged stands for usrmerge, which would bring perl; the links are made below.
@@ -33,8 +34,8 @@ _FILES = paths.SCRIPTS / "demo"
 
 def build() -> None:
     """Leaves the disk with the guests' images in build/cache/dom0/data.img."""
-    key = digest(PACKAGES, MODULES, SIZE, DATA_SIZE, LEFT_OUT, kernel.version(), _FILES,
-                 Path(__file__), Path(kernel.__file__))
+    key = digest(PACKAGES, MODULES, SIZE, DATA_SIZE, LEFT_OUT, DEBIAN.version(), _FILES,
+                 Path(__file__), paths.SCRIPTS / "xenolith/kernel.py")
     stamp = Stamp("demo", key, [paths.DATA_DISK])
     if stamp.fresh():
         return
@@ -46,9 +47,9 @@ def build() -> None:
     (guests / "demo").mkdir(parents=True)
     debs = apt.download_closure(PACKAGES)
     _as_root([sys.executable, "-B", "-m", "xenolith.demo_disk", str(guests / "demo/disk.img"), *map(str, debs)])
-    shutil.copyfile(kernel.image(), guests / "demo/vmlinuz")
-    (guests / "demo/vmlinux").write_bytes(kernel.unpacked())
-    guest_initrd().write(guests / "demo/initrd.img")
+    shutil.copyfile(DEBIAN.image(), guests / "demo/vmlinuz")
+    (guests / "demo/vmlinux").write_bytes(DEBIAN.unpacked())
+    guest_initrd(DEBIAN).write(guests / "demo/initrd.img")
     make_file_system(paths.DATA_DISK, guests, DATA_SIZE, "xenolith")
     shutil.rmtree(work, ignore_errors=True)
     stamp.mark()
@@ -74,7 +75,7 @@ def make_file_system(image: Path, tree: Path, size: str, label: str) -> None:
     part.rename(image)
 
 
-def guest_initrd() -> Archive:
+def guest_initrd(kernel: Kernel) -> Archive:
     """Mounts the guest's disk and goes over to it; without a disk it is the whole guest."""
     a = Archive()
     busybox = paths.SYSROOT / "bin/busybox"

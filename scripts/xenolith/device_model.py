@@ -9,8 +9,9 @@ import os
 import shutil
 from pathlib import Path
 
-from . import apt, demo_disk, dom0_image, kernel, paths, ui
+from . import apt, demo_disk, dom0_image, paths, ui
 from .elf import Libraries
+from .kernel import DEBIAN
 from .stamps import Stamp, digest
 
 PACKAGES = ["qemu-system-xen"]
@@ -32,7 +33,7 @@ exec mount -t overlay -o "lowerdir=$here/usr:/usr" overlay /usr
 def build() -> Path:
     """Leaves the disk in build/cache/dom0 and gives its path; takes a download the first time."""
     dom0_image.fetch()
-    key = digest(PACKAGES, PROGRAMS, TREES, kernel.version(), dom0_image.PACKAGES, Path(__file__), Path(demo_disk.__file__))
+    key = digest(PACKAGES, PROGRAMS, TREES, DEBIAN.version(), dom0_image.PACKAGES, Path(__file__), Path(demo_disk.__file__))
     stamp = Stamp("device-model", key, [IMAGE])
     if stamp.fresh():
         return IMAGE
@@ -59,7 +60,7 @@ def _assemble(sources: list[Path], disk: Path) -> None:
     where.mkdir(parents=True, exist_ok=True)
     for name, path in sorted({k: v for l in libraries for k, v in l.found.items()}.items()):
         shutil.copy(os.path.realpath(path), where / name)
-    for module in kernel.with_dependencies(MODULES):
+    for module in DEBIAN.with_dependencies(MODULES):
         shutil.copy(module, disk / module.name)
     (disk / "enter").write_text(ENTER)
     (disk / "enter").chmod(0o755)

@@ -9,10 +9,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from . import apt, kernel, paths, ui
+from . import apt, paths, ui
 from .cpio import Archive
 from .elf import Libraries
 from .errors import Failure
+from .kernel import DEBIAN, Kernel
 from .stamps import Stamp, digest
 
 PACKAGES = """xen-utils-4.17 xenstore-utils xen-utils-common busybox-static bash-static coreutils bsdutils
@@ -45,7 +46,7 @@ _unpacked = Stamp("sysroot", digest(PACKAGES, HYPERVISOR_PACKAGE, 1), [paths.SYS
 
 def fetch() -> None:
     """Downloads and unpacks the packages, and stock Xen, unless that is done."""
-    kernel.fetch()
+    DEBIAN.fetch()
     if _unpacked.fresh():
         return
     _unpacked.clear()
@@ -74,13 +75,13 @@ def _fetch_stock_xen() -> None:
 def build() -> None:
     """Leaves vmlinuz and dom0.cpio.gz in build/cache/dom0."""
     fetch()
-    key = digest(_unpacked.key, kernel.version(), _FILES, Path(__file__), Path(kernel.__file__))
+    key = digest(_unpacked.key, DEBIAN.version(), _FILES, Path(__file__), paths.SCRIPTS / "xenolith/kernel.py")
     stamp = Stamp("dom0", key, [paths.VMLINUZ, paths.DOM0_INITRD])
     if stamp.fresh():
         return
     stamp.clear()
     ui.note("putting Domain 0's initramfs together")
-    shutil.copyfile(kernel.image(), paths.VMLINUZ)
+    shutil.copyfile(DEBIAN.image(), paths.VMLINUZ)
     _assemble().write(paths.DOM0_INITRD)
     ui.note(f"Domain 0's initramfs: {paths.DOM0_INITRD.stat().st_size / 1e6:.1f} MB")
     stamp.mark()
@@ -105,7 +106,7 @@ def _assemble() -> Archive:
     for name, path in sorted(libraries.found.items()):
         a.file(f"/usr/lib/x86_64-linux-gnu/{name}", Path(os.path.realpath(path)))
     a.link("/usr/lib64/ld-linux-x86-64.so.2", "../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
-    _add_modules(a)
+    add_modules(a, DEBIAN)
     for t in TERMINALS:
         a.file(f"/usr/share/terminfo/{t[0]}/{t}", _terminfo(t))
     a.tree("/", _FILES)
@@ -169,10 +170,11 @@ def _add_busybox(a: Archive, real: set[str]) -> None:
         a.link(f"/usr/bin/{applet}", "busybox")
 
 
-def _add_modules(a: Archive) -> None:
+def add_modules(a: Archive, kernel: Kernel, without: list[str] = ()) -> None:
+    """MODULES and MORE_MODULES of a kernel, but those that it is known to be `without`, and /init's list of them."""
     where = f"/usr/lib/modules/{kernel.version()}"
-    loaded = kernel.with_dependencies(MODULES)
-    everything = kernel.with_dependencies(MODULES + MORE_MODULES)
+    loaded = kernel.with_dependencies([m for m in MODULES if m not in without])
+    everything = kernel.with_dependencies([m for m in MODULES + MORE_MODULES if m not in without])
     for m in everything:
         a.file(f"{where}/{m.name}", m)
     a.data(f"{where}/modules.dep", kernel.modules_dep(everything).encode())

@@ -16,6 +16,8 @@ STOCK_BOOT_LINE = "spec-ctrl=eager-fpu"
 MEMORY_LEAST, MEMORY_DEFAULT = 768, 2048
 # UEFI's code, and what its variables are at first; Debian's package ovmf.
 OVMF_CODE, OVMF_VARIABLES = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+# The same with Secure Boot on, and its makers' usual keys.
+OVMF_SECURE_CODE, OVMF_SECURE_VARIABLES = Path("/usr/share/OVMF/OVMF_CODE_4M.ms.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Machine:
     system: Path | None = None  # boots from this disk (qcow2; changes to it stay) instead
     whole_line: str | None = None  # instead of boot_line(): the image is no hypervisor, but a kernel by itself
     uefi_variables: Path | None = None  # UEFI's variables, which change; None: the machine has a BIOS
+    secure_boot: bool = False  # with UEFI's variables from OVMF_SECURE_VARIABLES
     monitor: Path | None = None  # where QEMU's monitor listens, a Unix socket
     extra: list[str] = field(default_factory=list)
 
@@ -53,7 +56,7 @@ class Machine:
 
     def command(self) -> list[str]:
         """Without the serial ports: their number and kind is the caller's business."""
-        argv = [BINARY, "-nodefaults", "-display", "none", "-machine", "q35", *_accelerator(self.one_thread),
+        argv = [BINARY, "-nodefaults", "-display", "none", "-machine", "q35,smm=on" if self.secure_boot else "q35", *_accelerator(self.one_thread),
                 "-m", str(self.memory), "-smp", str(self.cpus), *([] if self.reboots else ["-no-reboot"]),
                 *(self._from_medium() if self.medium else self._from_system() if self.system else self._handed_over()),
                 *(self._firmware() if self.uefi_variables else [])]
@@ -86,8 +89,9 @@ class Machine:
                 "-device", "ide-hd,drive=system,bus=ide.5,bootindex=0"]
 
     def _firmware(self) -> list[str]:
-        argv = []
-        for file, how in ((OVMF_CODE, ",readonly=on"), (self.uefi_variables, "")):
+        # Only firmware in system management mode may write the flash, so that nobody else changes the keys.
+        argv = ["-global", "driver=cfi.pflash01,property=secure,value=on"] if self.secure_boot else []
+        for file, how in ((OVMF_SECURE_CODE if self.secure_boot else OVMF_CODE, ",readonly=on"), (self.uefi_variables, "")):
             argv += ["-drive", f"if=pflash,format=raw,file={_escape(file)}{how}"]
         return argv
 

@@ -4,6 +4,7 @@ Both hypervisors start from the same small FAT disk, with the same files and con
 Xen's is Debian's xen.efi.
 """
 
+import functools
 import re
 import shutil
 import subprocess
@@ -12,9 +13,9 @@ import time
 from pathlib import Path
 
 import firmware
-from framework import LOGS, Failed, Hypervisor, Report, Suite, expect
+from framework import LOGS, Boots, Hypervisor, Report, Suite, expect
 from xenolith import apt, paths
-from xenolith.qemu import OVMF_VARIABLES, Machine
+from xenolith.qemu import OVMF_SECURE_VARIABLES, OVMF_VARIABLES, Machine
 from xenolith.session import PATIENCE, Session
 
 SECONDS = 180 * PATIENCE
@@ -43,12 +44,12 @@ ramdisk=dom0.cpio.gz
 """
 
 
-def _machine(folder: Path, hypervisor: Hypervisor, config: str) -> dict:
+def _machine(folder: Path, hypervisor: Hypervisor, config: str, secure_boot: bool = False) -> dict:
     """Options of a machine with a disk whose FAT file system has what the firmware looks for on a removable medium."""
     disk = folder / "disk.img"
     (folder / "BOOTX64.cfg").write_text(config)
     shutil.copyfile(_program(folder, hypervisor), folder / "BOOTX64.EFI")
-    shutil.copyfile(OVMF_VARIABLES, folder / "variables.fd")
+    shutil.copyfile(OVMF_SECURE_VARIABLES if secure_boot else OVMF_VARIABLES, folder / "variables.fd")
     with disk.open("wb") as f:
         f.truncate(48 << 20)
     files = [folder / "BOOTX64.EFI", folder / "BOOTX64.cfg", paths.VMLINUZ, paths.DOM0_INITRD]
@@ -56,7 +57,7 @@ def _machine(folder: Path, hypervisor: Hypervisor, config: str) -> dict:
         p = subprocess.run(argv, capture_output=True, text=True)
         expect(p.returncode == 0, f"{argv[0]}: {p.stderr}")
     # The screen comes from a graphics card's own firmware.
-    return {"medium": disk, "uefi_variables": folder / "variables.fd", "data_disk": None, "extra": ["-device", "VGA"]}
+    return {"medium": disk, "secure_boot": secure_boot, "uefi_variables": folder / "variables.fd", "data_disk": None, "extra": ["-device", "VGA"]}
 
 
 # For stock Xen: started so, it needs several times as long under TCG as by GRUB, which Xenolith does not.
@@ -81,22 +82,13 @@ class On:
 on_xenolith, on_stock = On("xenolith"), On("stock")
 
 
-class Mistakes:
-    """A suite in which each check is a boot of its own, that the configuration makes fail."""
-
-    def run(self, hypervisor: Hypervisor, report: Report, wanted) -> None:
-        for name, change, words, stock_words in MISTAKES:
-            if not wanted(f"efi_mistakes.{name}"):
-                continue
-            start, problem = time.monotonic(), ""
-            try:
-                _refuses(hypervisor, name, change(_config(hypervisor)), words if hypervisor.is_xenolith else stock_words)
-            except Failed as e:
-                problem = str(e)
-            report.result(f"{hypervisor.name} efi_mistakes.{name}", time.monotonic() - start, problem)
+def _mistakes(hypervisor: Hypervisor) -> list:
+    checks = [(name, functools.partial(_refuses, hypervisor, name, change, words if hypervisor.is_xenolith else stock_words))
+              for name, change, words, stock_words in MISTAKES]
+    return [*checks, ("firmware_refuses_with_secure_boot", functools.partial(_firmware_refuses, hypervisor))]
 
 
-mistakes = Mistakes()
+mistakes = Boots("efi_mistakes", _mistakes)
 MISTAKES = [
     # name, the configuration, what Xenolith's line says, what stock Xen says
     ("section_is_not_there", lambda c: c.replace("default=test", "default=other"),
@@ -106,16 +98,39 @@ MISTAKES = [
 ]
 
 
-def _refuses(hypervisor: Hypervisor, name: str, config: str, words: str) -> None:
+def _firmware_refuses(hypervisor: Hypervisor) -> None:
+    """Neither program is signed: nothing of it may run, and the firmware says why."""
+    with tempfile.TemporaryDirectory(prefix="xenolith-test-") as folder:
+        machine = hypervisor.machine(network=False, **_machine(Path(folder), hypervisor, _config(hypervisor), secure_boot=True))
+        text = _console(machine, f"{hypervisor.name}-efi_mistakes-secure_boot", r"(Access Denied|Security Violation).*\n")
+    expect(re.search(r"BdsDxe: failed to \w+ .*(Access Denied|Security Violation)", text), f"the firmware does not refuse it:\n{text[-1500:]}")
+    expect("(XEN)" not in text, f"it has begun to run all the same:\n{text[-1500:]}")
+
+
+def _console(machine: Machine, name: str, until: str) -> str:
+    """What the firmware and the program write, up to that."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with Session(machine, LOGS / f"{name}.log", control=False) as session:
+        end, text = time.monotonic() + SECONDS, ""
+        while session.console.open and time.monotonic() < end and not re.search(until, text):
+            text += _plain(session.console.read(1))
+        return text
+
+
+def _plain(data: bytes) -> str:
+    """The firmware paints its console, with a sequence for each place."""
+    return re.sub(r"\x1b\[[\d;]*[A-Za-z]|\r", "", data.decode(errors="replace"))
+
+
+def _refuses(hypervisor: Hypervisor, name: str, change, words: str) -> None:
     """Says so, and gives the machine back to the firmware, which tries what else can be booted."""
     LOGS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="xenolith-test-") as folder:
-        machine = hypervisor.machine(network=False, **_machine(Path(folder), hypervisor, config))
+        machine = hypervisor.machine(network=False, **_machine(Path(folder), hypervisor, change(_config(hypervisor))))
         with Session(machine, LOGS / f"{hypervisor.name}-efi_mistakes-{name}.log", control=False) as session:
             end, text, said, after = time.monotonic() + SECONDS, "", None, None
             while session.console.open and time.monotonic() < end:
-                # The firmware paints its console, with a sequence for each place.
-                text += re.sub(r"\x1b\[[\d;]*[A-Za-z]|\r", "", session.console.read(1).decode(errors="replace"))
+                text += _plain(session.console.read(1))
                 said = re.search(words, text)
                 if not after and (after := said and re.search(r"BdsDxe|Shell>|Boot Manager|PXE", text[said.end():])):
                     end = time.monotonic() + 5  # for the rest of the line

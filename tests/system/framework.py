@@ -140,6 +140,23 @@ class Suite:
             report.result(_name(self, hypervisor, c), 0, "failed, and was not run again: too many did")
 
 
+class Boots:
+    """A suite in which each check is a boot of its own: `checks(hypervisor)` gives names, and functions that raise Failed."""
+
+    def __init__(self, name: str, checks):
+        self.name, self.checks = name, checks
+
+    def run(self, hypervisor: Hypervisor, report: "Report", wanted=lambda name: True) -> None:
+        for name, check in self.checks(hypervisor):
+            if wanted(f"{self.name}.{name}"):
+                start, problem = time.monotonic(), ""
+                try:
+                    check()
+                except Failed as e:
+                    problem = str(e)
+                report.result(f"{hypervisor.name} {self.name}.{name}", time.monotonic() - start, problem)
+
+
 def more_initrd(folder: Path, extra) -> Path:
     """Domain 0's initramfs with a second archive (cpio.Archive) behind it, in that folder."""
     from xenolith import paths

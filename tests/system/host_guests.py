@@ -67,7 +67,7 @@ def guest_from_qcow2_on_the_bridge(host):
 def libvirt_installs_and_lists(host):
     need_volumes(host)
     # Each CPU that libvirt knows has virtual-8086 extensions, which QEMU's TCG does not.
-    host.run("sed -i \"/name='vme'/d\" /usr/share/libvirt/cpu_map/x86_*.xml; systemctl restart libvirtd", 240)
+    host.run("sed -i \"/<feature name='vme'\\/>/d\" /usr/share/libvirt/cpu_map/x86_*.xml; systemctl restart libvirtd", 240)
     virsh = "virsh -c xen:///system"
     expect("Domain-0" in host.run(f"{virsh} list", 180), "virsh does not list Domain-0")
     host.run("virt-install --connect xen:///system --paravirt --import --name three --memory 160 --vcpus 1 --osinfo detect=off,require=off "

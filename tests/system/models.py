@@ -55,12 +55,13 @@ menuentry "The guest's own" {
 
 def _boot_disk(folder):
     """A file system with a kernel in it and what GRUB is told of it."""
-    from xenolith import demo_disk, kernel
+    from xenolith import demo_disk
+    from xenolith.kernel import DEBIAN
 
     boot = folder / "tree/boot"
     (boot / "grub").mkdir(parents=True)
-    (boot / "vmlinux").write_bytes(kernel.unpacked())
-    demo_disk.guest_initrd().write(boot / "initrd.img")
+    (boot / "vmlinux").write_bytes(DEBIAN.unpacked())
+    demo_disk.guest_initrd(DEBIAN).write(boot / "initrd.img")
     (boot / "grub/grub.cfg").write_text(GRUB)
     demo_disk.make_file_system(folder / "boot.img", folder / "tree", "128M", "boot")
     shutil.rmtree(folder / "tree")

@@ -29,6 +29,7 @@ import host_package  # noqa: E402, F401 (this and the two below add to host, in 
 import host_guests  # noqa: E402, F401
 import host_back  # noqa: E402, F401
 import hotplug  # noqa: E402
+import kernels  # noqa: E402
 import lifecycle  # noqa: E402
 import load  # noqa: E402
 import memory  # noqa: E402
@@ -44,7 +45,7 @@ import tools  # noqa: E402
 FULL = [lifecycle.suite, tools.suite, memory.suite, load.short, deaths.suite, networks.suite, disks.suite,
         devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, screen.suite,
         efi_binary.on_xenolith, efi_binary.mistakes, quick.suite]
-LONG = [load.long, efi_binary.on_stock, hotplug.suite, hardware.suite, events.suite, models.suite, sizes.large, firmware.bios]
+LONG = [load.long, efi_binary.on_stock, kernels.suite, kernels.packed, hotplug.suite, hardware.suite, events.suite, models.suite, sizes.large, firmware.bios]
 # Not seen through on both hypervisors yet: only by --filter.
 BY_NAME = [host.bios, host.uefi]
 
