@@ -153,6 +153,47 @@ system_call_entry:
     syscall
     ud2
 
+// void probe_paths(): ways into the hypervisor, for who watches from outside (defences.py): a null
+// hypercall, and a privileged instruction. Whatever register can, holds PROBE_MARK; direction and
+// alignment-check flag are set.
+#define PROBE_MARK 0x5ec4e70000000000
+.macro mark_registers
+    .irp reg, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15
+    movabs $PROBE_MARK, %\reg
+    .endr
+    pushf
+    orl $0x40400, (%rsp)
+    popf
+.endm
+    .globl probe_paths, probe_hypercall, probe_after_hypercall, probe_fault, probe_after_fault
+probe_paths:
+    push %rbx
+    push %rbp
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    mark_registers
+    mov $17, %eax                       // xen_version
+    xor %edi, %edi                      // XENVER_version
+probe_hypercall:
+    syscall
+probe_after_hypercall:
+    mark_registers
+probe_fault:
+    mov %cr0, %rax
+probe_after_fault:
+    pushf
+    andl $~0x40400, (%rsp)
+    popf
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+
     .bss
     .balign 8
     .globl last_result

@@ -12,6 +12,7 @@ extern "C" {
 uint32_t time_iret(uint16_t cs, uint16_t ss);
 uint32_t time_page_fault(uint64_t address);
 uint32_t time_page_fault_and_back(uint64_t address);
+void probe_paths();
 extern const unsigned char page_fault_entry[], page_fault_back_entry[], system_call_entry[];
 }
 
@@ -112,6 +113,19 @@ TEST(vcpu_switch, "to the vCPU of another domain and back, by SCHEDOP_yield on b
            }),
            0, 2);
     child.destroy();
+}
+
+TEST(defences, "a hypercall and a fault for who looks at the machine from outside (defences.py)",
+     "") {
+    const auto cpuid = [](uint32_t leaf) {
+        struct {
+            uint32_t a, b, c, d;
+        } r;
+        asm volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "0"(leaf), "2"(0));
+        return r;
+    };
+    print("CPUID 7c %x 7d %x 8b %x\n", cpuid(7).c, cpuid(7).d, cpuid(0x80000008).b);
+    probe_paths();
 }
 
 }  // namespace guest

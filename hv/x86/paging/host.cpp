@@ -1,5 +1,6 @@
 #include "hv/x86/paging/host.hpp"
 
+#include <algorithm>
 #include <atomic>
 
 #include "base/lock.hpp"
@@ -76,6 +77,17 @@ void map_image() {
     map_or_panic(rodata, rodata - kImage, end - rodata, kData);
 }
 
+/// RAM from `start` to `end`. Text and constants of the image are read-only here too: what may not
+/// be written at their own address may not be written behind it.
+void map_ram(uint64_t start, uint64_t end) {
+    constexpr uint64_t kFlags = kData | Entry::kLarge;
+    const uint64_t image = std::clamp(reinterpret_cast<uint64_t>(image_start) - kImage, start, end);
+    const uint64_t data = std::clamp(reinterpret_cast<uint64_t>(rodata_end) - kImage, start, end);
+    map_or_panic(kDirectMapStart + start, start, image - start, kFlags);
+    map_or_panic(kDirectMapStart + image, image, data - image, kReadOnlyData);
+    map_or_panic(kDirectMapStart + data, data, end - data, kFlags);
+}
+
 /// RAM, and the tables that the firmware left in memory. Devices are not in the direct map: they
 /// would be seen with two kinds of caching.
 void map_direct() {
@@ -88,8 +100,7 @@ void map_direct() {
         uint64_t start = region.start & kPageMask;
         const uint64_t end = round_up(region.start + region.bytes, kPageSize);
         if (start < kMiB) start = kMiB;
-        if (end > start)
-            map_or_panic(kDirectMapStart + start, start, end - start, kData | Entry::kLarge);
+        if (end > start) map_ram(start, end);
     }
 }
 
