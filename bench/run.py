@@ -15,6 +15,7 @@ import sys
 import threading
 
 import picture
+from table import Row, complete, show, shown, write_json
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -27,13 +28,6 @@ SECONDS = 300        # for one boot with all rows, about 20 on an idle machine
 KEPT = HERE / "kept.jsonl"  # Xenolith's figures, row by row: check()
 TOLERANCE = 0.03
 SMALL, LARGE = 512, 2048  # MiB, between which memory's share by the page is taken
-
-
-class Row:
-    """A line of the table: `goal` is the ratio to reach (BASELINE), None where there is none."""
-
-    def __init__(self, name, test, text, goal=None, unit="instructions"):
-        self.name, self.test, self.text, self.goal, self.unit = name, test, text, goal, unit
 
 
 ROWS = [
@@ -129,10 +123,6 @@ def measure(hypervisor, images, rows, extra=""):
     return figures, trouble
 
 
-def shown(value, spec):
-    return "-" if value is None else format(value, spec)
-
-
 def find_images(explicit=None):
     """The folder of the built guest, brought up to date by the tests' runner: it knows how."""
     if explicit:
@@ -154,28 +144,11 @@ def run(xenolith, stock, images=None, pattern=None, extra="", out=print):
         jobs = {name: pool.submit(measure, image, images, rows, extra)
                 for name, image in hypervisors.items()}
         measured = {name: job.result() for name, job in jobs.items()}
-    out(f"{'operation':54} {'xenolith':>12} {'stock':>13} {'ratio':>6} {'goal':>5}")
-    results = []
-    for row in rows:
-        ours, theirs = (measured[n][0].get(row.name) if n in measured else None
-                        for n in ("xenolith", "stock"))
-        ratio = round(ours / theirs, 3) if ours is not None and theirs else None
-        goal = round(row.goal, 2) if row.goal else None
-        mark = "" if ratio is None or goal is None else "  met" if ratio <= goal else "  missed"
-        unit = "" if row.unit == "instructions" else f" ({row.unit})"
-        out(f"{row.text + unit:54} {shown(ours, ','):>12} {shown(theirs, ','):>13} "
-            f"{shown(ratio, '.2f'):>6} {shown(goal, '.2f'):>5}{mark}")
-        results.append({"row": row.name, "xenolith": ours, "stock": theirs, "ratio": ratio,
-                        "goal": goal})
+    results = show(rows, {name: figures for name, (figures, _) in measured.items()}, out)
     for name, (_, trouble) in measured.items():
         for line in trouble:
             out(f"{name}| {line}")
     return results
-
-
-def write_json(path, results):
-    """One object a line, one line a row."""
-    pathlib.Path(path).write_text("".join(json.dumps(result) + "\n" for result in results))
 
 
 def write_svg(path, results):
@@ -237,7 +210,7 @@ def main():
     if args.svg:
         write_svg(args.svg, results)
     wanted = [n for n, image in (("xenolith", args.xenolith), ("stock", args.stock)) if image]
-    return 1 if any(result[n] is None for result in results for n in wanted) else 0
+    return 0 if complete(results, wanted) else 1
 
 
 if __name__ == "__main__":
