@@ -32,7 +32,7 @@ EXCEPTIONS = {"#DB": 1, "NMI": 2, "#DF": 8, "#MC": 18}
 CLEARED_FLAGS = 0x100 | 0x400 | 0x4000 | 0x40000  # TF DF NT AC
 FAR = 1 << 20  # bytes of the hypervisor that may be seen while an isolated guest runs, beside the M2P
 DEEPEST = 16   # pages of a stack
-SECONDS = 120
+SECONDS = 300  # for one answer; the first comes when the guest has booted
 
 
 class Seen:
