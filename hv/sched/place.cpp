@@ -16,7 +16,8 @@ CpuId least_assigned(const CpuMask& cpus) {
 
 /// Tells one CPU of `cpus` that is idle. Its bit goes with it, so that the next vCPU to be placed
 /// is announced to another one.
-bool tickle_idle(const CpuMask& cpus) {
+bool tickle_idle(CpuMask cpus) {
+    cpus &= idle_cpus.snapshot();
     for (size_t n = cpus.first(); n != CpuMask::kNone; n = cpus.next(n + 1)) {
         if (!idle_cpus.test_and_clear(n)) continue;
         raise_softirq_on(static_cast<CpuId>(n), Softirq::kSchedule);
@@ -96,8 +97,9 @@ void tickle(RunQueue& queue, const Unit& unit, bool preempts) {
     // An idle CPU sets its bit, then looks for somebody who waits; here it is the other way round,
     // so one of the two sees the other.
     const CpuMask& allowed = unit.allowed;
-    if (tickle_idle(CpuMask::single(queue.cpu) & allowed) ||
-        tickle_idle(allowed & unit.vcpu.soft_affinity) || tickle_idle(allowed))
+    if (!idle_cpus.empty() &&
+        (tickle_idle(CpuMask::single(queue.cpu) & allowed) ||
+         tickle_idle(allowed & unit.vcpu.soft_affinity) || tickle_idle(allowed)))
         return;
     if (preempts || queue.current == queue.idle) raise_softirq_on(queue.cpu, Softirq::kSchedule);
 }

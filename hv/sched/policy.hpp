@@ -56,7 +56,8 @@ struct RunQueue {
     std::atomic<uint32_t> assigned{0};       ///< vCPUs whose `cpu` this is
     Nanoseconds looked_elsewhere = 0;        ///< the policy's: when it last compared with others
     Nanoseconds virtual_now = 0;             ///< the policy's
-    Timer slice;                             ///< raises Softirq::kSchedule
+    Timer slice;                             ///< raises Softirq::kSchedule at slice_end
+    Nanoseconds slice_end = 0;               ///< the timer may be armed for an earlier moment
 
     void push(Unit& unit) {
         waiting.push_back(unit);

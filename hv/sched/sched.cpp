@@ -28,14 +28,15 @@ int state_after_running(const Vcpu& vcpu) {
     return vcpu.runnable() ? RUNSTATE_runnable : RUNSTATE_offline;
 }
 
-/// Asks the policy, and other CPUs if it wants to know what waits there. Under the queue's lock,
-/// which is dropped meanwhile.
-Choice choose(RunQueue& queue, Vcpu& prev) XEN_TSA(requires_capability(queue.lock)) {
+/// Asks the policy, and other CPUs if it wants to know what waits there: then `now` has moved on.
+/// Under the queue's lock, which is dropped meanwhile.
+Choice choose(RunQueue& queue, Vcpu& prev, Nanoseconds& now)
+    XEN_TSA(requires_capability(queue.lock)) {
     const auto ask = [&](bool may_look) -> Choice {
         if (!queue.pool) return {};
         Unit* unit = &prev == queue.idle ? nullptr : unit_of(prev);
         const bool may_stay = unit && prev.runnable() && !should_leave(*unit, queue.cpu);
-        return queue.pool->policy->choose(queue, unit, may_stay, arch::now(), may_look);
+        return queue.pool->policy->choose(queue, unit, may_stay, now, may_look);
     };
     Choice choice = ask(true);
     if (!choice.look_elsewhere) return choice;
@@ -45,7 +46,24 @@ Choice choose(RunQueue& queue, Vcpu& prev) XEN_TSA(requires_capability(queue.loc
     queue.lock.unlock();
     steal(pool, queue.cpu, choice.above);
     queue.lock.lock();
+    now = arch::now();
     return ask(false);
+}
+
+/// Most slices are cut short and a later one begins: the timer stays armed for the earlier end, and
+/// slice_timer() looks then.
+void set_slice(RunQueue& queue, Nanoseconds end) {
+    queue.slice_end = end;
+    if (!queue.slice.active() || end < queue.slice.deadline()) queue.slice.set(end);
+}
+
+/// Both on the queue's own CPU only, so there is nothing to lock.
+void slice_timer(void* data) {
+    RunQueue& queue = *static_cast<RunQueue*>(data);
+    if (arch::now() < queue.slice_end)
+        queue.slice.set(queue.slice_end);
+    else
+        raise_softirq(Softirq::kSchedule);
 }
 
 void trace_switch(const Vcpu& prev, const Vcpu& next, Nanoseconds now) {
@@ -66,11 +84,12 @@ void schedule() {
     Vcpu& prev = arch::current();
     RunQueue& queue = queue_of(arch::this_cpu());
     queue.lock.lock();
-    const Choice choice = choose(queue, prev);
+    Nanoseconds now = arch::now();  // once: where one vCPU's time ends the next one's begins
+    const Choice choice = choose(queue, prev, now);
     Vcpu& next = choice.next ? choice.next->vcpu : *queue.idle;
     if (choice.next) idle_cpus.clear(queue.cpu);
     if (choice.next || choice.slice)
-        queue.slice.set(arch::now() + choice.slice);
+        set_slice(queue, now + choice.slice);
     else
         queue.slice.stop();
     if (choice.next) offer_waiting(queue);
@@ -80,7 +99,6 @@ void schedule() {
         queue.lock.unlock();
         return;
     }
-    const Nanoseconds now = arch::now();
     trace_switch(prev, next, now);
     change_runstate(prev, state_after_running(prev), now);
     change_runstate(next, RUNSTATE_running, now);
@@ -140,7 +158,7 @@ Result<> cpu_up(CpuId cpu) {
 
     RunQueue& queue = queue_of(cpu);
     queue.cpu = cpu;
-    queue.slice.init([](void*) { raise_softirq(Softirq::kSchedule); }, nullptr, cpu);
+    queue.slice.init(slice_timer, &queue, cpu);
     queue.idle = queue.current = idle;
     idle_cpus.set(cpu);
     give_cpu(pool0, cpu);

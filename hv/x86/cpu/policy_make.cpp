@@ -50,6 +50,8 @@ bool CpuPolicy::has(uint32_t feature) const {
             return (basic[1].d >> (feature % 32)) & 1;
         case cpu_policy::kWord1c:
             return (basic[1].c >> (feature % 32)) & 1;
+        case cpu_policy::kWordE1d:
+            return (extended[1].d >> (feature % 32)) & 1;
         case cpu_policy::kWord7b0:
             return (features[0].b >> (feature % 32)) & 1;
         default:

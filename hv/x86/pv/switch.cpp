@@ -73,14 +73,18 @@ void load_segments(Vcpu& vcpu) {
     cpu::write_other_gs_base(pv.kernel_mode ? pv.gs_base_user : pv.gs_base_kernel);
 }
 
+/// By quadwords: the compiler would copy twice as many halves.
+void copy_frame(Registers& to, const Registers& from) {
+    static_assert(sizeof(Registers) % sizeof(uint64_t) == 0);
+    auto* target = &to;
+    auto* source = &from;
+    size_t words = sizeof(Registers) / sizeof(uint64_t);
+    asm volatile("rep movsq" : "+D"(target), "+S"(source), "+c"(words)::"memory");
+}
+
 void save(Vcpu& vcpu) {
-    save_segments(vcpu);
-    const auto selectors = vcpu.arch.regs;
-    vcpu.arch.regs = cpu::guest_registers();
-    vcpu.arch.regs.ds = selectors.ds;
-    vcpu.arch.regs.es = selectors.es;
-    vcpu.arch.regs.fs = selectors.fs;
-    vcpu.arch.regs.gs = selectors.gs;
+    copy_frame(vcpu.arch.regs, cpu::guest_registers());
+    save_segments(vcpu);  // which the frame does not have
     fpu::save(vcpu);
 }
 
@@ -104,8 +108,7 @@ void load(Vcpu& vcpu, CpuId cpu) {
     fpu::restore(vcpu);
     pv::load_debug_registers(vcpu);
     pv::load_guest_msrs(vcpu);
-    info.regs = vcpu.arch.regs;
-    update_vcpu_time(vcpu);
+    copy_frame(info.regs, vcpu.arch.regs);
     // Its tables changed while it was away: its kernel learns which selectors it has lost.
     if (vcpu.arch.pv.selectors_lost) pv::inject_failsafe(vcpu.arch.regs);
 }

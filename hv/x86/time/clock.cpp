@@ -50,6 +50,10 @@ Line current_line(uint64_t& version) {
     }
 }
 
+uint64_t line_version() {
+    return published.version.load(std::memory_order_acquire);
+}
+
 void bend(uint64_t tsc, Rate rate) {
     uint64_t version;
     const Line line = current_line(version);

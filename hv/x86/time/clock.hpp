@@ -20,6 +20,8 @@ struct Line {
 
 /// The line in force, and its number (never 0 once there is one). Lock-free.
 Line current_line(uint64_t& version);
+/// Its number alone; odd while another line takes its place.
+uint64_t line_version();
 
 /// Goes on at `rate` from where the clock stands at `tsc`. One CPU at a time.
 void bend(uint64_t tsc, Rate rate);

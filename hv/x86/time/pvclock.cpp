@@ -50,9 +50,9 @@ Result<> write_registered(const Vcpu& vcpu, const Line& line) {
 namespace hv::arch {
 
 void update_vcpu_time(Vcpu& vcpu) {
+    if (vcpu.arch.host_time_version == time::line_version()) return;
     uint64_t version;
     const time::Line line = time::current_line(version);
-    if (vcpu.arch.host_time_version == version) return;
     vcpu.arch.host_time_version = version;
     if (vcpu_info* info = vcpu.info.load()) time::write_shared(info->time, line);
     // By linear address, so only where the vCPU's page tables are loaded; and while its user's are,
