@@ -74,6 +74,27 @@ def package_is_installed_and_tells(host):
 
 
 @check
+@xenolith_only
+def package_upgrades(host):
+    """To a version that is made of this one; and an upgrade that is refused leaves what was there."""
+    need_package(host)
+    version = "dpkg-query -W -f '${Version} ${db:Status-Status}' xenolith-hypervisor"
+    before = host.run(version)
+    host.run("rm -rf /root/new; dpkg-deb -R /mnt/xenolith-hypervisor_*.deb /root/new; sed -i 's/^Version: .*/&.1/' /root/new/DEBIAN/control; "
+             "echo >> /root/new/boot/xenolith-0.1.gz; dpkg-deb -Znone --build /root/new /root/new.deb; cp /boot/grub/grub.cfg /root/grub.cfg.old")
+    _, breaks, mends, says = BROKEN[2]
+    host.run(breaks)
+    status, text = host.status("dpkg --install /root/new.deb", 300)
+    host.run(mends)
+    expect(status != 0 and says in text, f"with broken settings: status {status}: {text}")
+    expect(host.run(version) == before, f"a refused upgrade leaves {host.run(version)}")
+    host.run("dpkg --install /root/new.deb", 300)
+    expect(host.run(version) == before.replace(" ", ".1 "), f"the upgrade leaves {host.run(version)}")
+    host.run("diff /root/grub.cfg.old /boot/grub/grub.cfg && cmp /root/new/boot/xenolith-0.1.gz /boot/xenolith-0.1.gz && [ $(ls /boot/xenolith-*.gz | wc -l) = 1 ]")
+    expect(host.status("dpkg --audit")[1].strip() == "", "dpkg --audit has something to say")
+
+
+@check
 def grub_boots_it_and_systemd_is_content(host):
     need_hypervisor(host)
     sound(host)

@@ -22,6 +22,7 @@ CLOUD = Kernel("linux-image-cloud-amd64", paths.CACHE / "kernel-cloud")
 NEXT_IS_WITHOUT: list[str] = []
 INSTALLER = "debian-installer-12-netboot-amd64"
 INSTALLER_FILES = "./usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64/"
+INSTALLER_SECONDS = 900  # on the way are 100 MB of packed files
 # What goes wrong in a kernel that goes on all the same.
 TROUBLE = r"WARNING:|BUG:|Oops|Call Trace|unhandled|W\+X mappings: FAILED"
 
@@ -95,24 +96,28 @@ def cloud_kernel_is_a_guest(host):
 
 @suite.check
 def installer_begins_as_a_guest(host):
-    """By its text frontend, up to the choice of a mirror: it has found the NIC, and DHCP has answered. Below 800 MiB it asks about memory first."""
+    """By its text frontend, up to the choice of a mirror: it has found the NIC, and DHCP has answered."""
     host.run("truncate -s 4G /tmp/empty.img")
     host.write("/etc/xen/installer.cfg", """name = "installer"
 type = "pv"
 kernel = "/kernels/installer/linux"
 ramdisk = "/kernels/installer/initrd.gz"
-cmdline = "console=hvc0 DEBIAN_FRONTEND=text locale=en_US.UTF-8 keymap=us hostname=new domain= --- quiet"
+cmdline = "console=hvc0 DEBIAN_FRONTEND=text language=en country=US locale=en_US.UTF-8 keymap=us hostname=new domain=local --- quiet"
 memory = 1024
 vcpus = 1
 disk = [ "file:/tmp/empty.img,xvda,w" ]
 vif = [ "bridge=xenbr0" ]""")
     host.run("xl create /etc/xen/installer.cfg", 240)
-    log = "/var/log/xen/console/guest-installer.log"
+    _says(host, "installer", "mirror")
+    host.run("xl destroy installer")
+
+
+def _says(host, name: str, text: str) -> None:
+    log = f"/var/log/xen/console/guest-{name}.log"
     try:
-        host.until("the installer asks for a mirror", lambda: re.search("mirror", host.status(f"cat {log}")[1]), 600)
+        host.until(f"{name} says `{text}`", lambda: text in host.status(f"cat {log}")[1], INSTALLER_SECONDS)
     except Failed as e:
         raise Failed(f"{e}; its console ended so:\n{host.status(f'tail -c 2000 {log}')[1]}") from None
-    host.run("xl destroy installer")
 
 
 def _boots(hypervisor: Hypervisor, name: str, pack) -> None:

@@ -45,9 +45,8 @@ import tools  # noqa: E402
 FULL = [lifecycle.suite, tools.suite, memory.suite, load.short, deaths.suite, networks.suite, disks.suite,
         devices.suite, shares.suite, sizes.small, firmware.uefi, bad_input.suite, screen.suite,
         efi_binary.on_xenolith, efi_binary.mistakes, quick.suite]
-LONG = [load.long, efi_binary.on_stock, kernels.suite, kernels.packed, hotplug.suite, hardware.suite, events.suite, models.suite, sizes.large, firmware.bios]
-# Not seen through on both hypervisors yet: only by --filter.
-BY_NAME = [host.bios, host.uefi]
+LONG = [host.bios, host.uefi, load.long, efi_binary.on_stock, kernels.suite, kernels.packed, hotplug.suite, hardware.suite,
+        events.suite, models.suite, sizes.large, firmware.bios]
 
 
 def main() -> int:
@@ -73,7 +72,6 @@ def main() -> int:
             hypervisors.append(framework.Hypervisor(name, getattr(options, name)))
 
     suites = [quick.suite] if options.quick else FULL + (LONG if options.long or options.filter else [])
-    suites += BY_NAME if options.filter else []
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = [pool.submit(s.run, h, report, wanted) for s in suites for h in hypervisors]
         for run in runs:
