@@ -24,8 +24,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from xenolith import demo_disk, kernel, paths  # noqa: E402
+from xenolith import demo_disk, paths  # noqa: E402
 from xenolith.cpio import Archive  # noqa: E402
+from xenolith.kernel import DEBIAN  # noqa: E402
 
 # RDTSCP is broken in this QEMU for PV guests (scripts/xenolith/qemu.py).
 QEMU = [re.sub("^max,", "max,-rdtscp,", word) for word in tiny.QEMU] + ["-m", "1280"]
@@ -71,8 +72,8 @@ def build(folder):
 
 def make_images(folder):
     """Domain 0's kernel, not packed, and its initramfs with all that the run needs behind it."""
-    loops, vmlinux = build(folder), kernel.unpacked()
-    guest = demo_disk.guest_initrd()
+    loops, vmlinux = build(folder), DEBIAN.unpacked()
+    guest = demo_disk.guest_initrd(DEBIAN)
     guest.file("/bench/loops", loops)
     guest.file("/bench/guest", HERE / "debian/guest")
     more = Archive()
