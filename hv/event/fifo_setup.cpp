@@ -1,9 +1,9 @@
 // How a domain comes to the FIFO ABI and leaves it, and the pages it gives for it.
+#include "arch/guest_frame.hpp"
 #include "arch/memory.hpp"
 #include "base/nospec.hpp"
 #include "hv/event/abi.hpp"
 #include "hv/event/fifo.hpp"
-#include "hv/grant/grant.hpp"
 #include "hv/memory/page.hpp"
 
 namespace hv::event {

@@ -3,12 +3,14 @@
 //
 // Neighbouring elements mostly use the same frames (a packet in pieces), so both ends stay open
 // from one element to the next until something else is named.
+#include <cstddef>
 #include <cstring>
 
 #include "arch/cpu.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/grant/copy_end.hpp"
 #include "hv/grant/ops.hpp"
+#include "hv/hypercall/guest_element.hpp"
 
 namespace hv::grant {
 namespace {
@@ -35,21 +37,23 @@ inline Status copy_one(const gnttab_copy& op, Source& from, Destination& to) {
 }  // namespace
 
 Outcome copy_batch(Batch batch) {
-    const GuestInOut<gnttab_copy> ops(batch.address.raw());
-    gnttab_copy op;
+    using Op = gnttab_copy;
     Domain& caller = *arch::current().domain;
     Source from(caller);
     Destination to(caller);
     for (uint32_t i = 0; i < batch.count; ++i) {
         if (i % kElementsPerLook == kElementsPerLook - 1 && preempt_requested())
-            return batch.continue_after(i, sizeof(gnttab_copy));
-        if (!ops.fetch(op, i)) return Errno::kEFAULT;
+            return batch.continue_after(i, sizeof(Op));
+        GuestElement<Op> element(batch.address, i);
+        Op op;
+        if (!element.fetch(op)) return Errno::kEFAULT;
         op.status = copy_one(op, from, to);
         if (op.status != GNTST_okay) [[unlikely]] {
             from.close();
             to.close();
         }
-        if (!ops.store_field(op, &gnttab_copy::status, i)) return Errno::kEFAULT;
+        if (!element.store<offsetof(Op, status), offsetof(Op, status) + sizeof(op.status)>(op))
+            return Errno::kEFAULT;
     }
     return Outcome{};
 }

@@ -1,6 +1,7 @@
 // The longer ways to open an end: another domain's grant, and one that leads on to a third's.
 #include "hv/grant/copy_end.hpp"
 
+#include "hv/domain/table.hpp"
 #include "hv/policy/policy.hpp"
 
 namespace hv::grant {
@@ -8,11 +9,10 @@ namespace hv::grant {
 template <Access kAccess>
 Status CopyEnd<kAccess>::open_grant_of(domid_t domid) {
     if (!granter_ || granter_->id != DomId{domid}) {
-        auto found = Domain::find(DomId{domid});
+        Domain* found = domain_table::peek(DomId{domid});
         if (!found) return GNTST_bad_domain;
-        if (!policy::check(policy::Op::kSendTo, caller_, found->get()))
-            return GNTST_permission_denied;
-        granter_ = std::move(*found);
+        if (!policy::check(policy::Op::kSendTo, caller_, found)) return GNTST_permission_denied;
+        granter_ = found;
     }
     return open_grant(*granter_);
 }
@@ -30,7 +30,6 @@ Status CopyEnd<kAccess>::open_transitive() {
     // One table's lock at a time: both entries are pinned, so neither changes meanwhile.
     const Status status = follow(via);
     if (status == GNTST_okay) return status;
-    via_domain_.reset();
     LockGuard guard(table.lock);
     unpin(table, ref, kAccess);
     return status;
@@ -39,23 +38,22 @@ Status CopyEnd<kAccess>::open_transitive() {
 /// Pins the grant that a transitive one names: one that its domain holds, not the caller.
 template <Access kAccess>
 Status CopyEnd<kAccess>::follow(const Via& via) {
-    auto found = Domain::find(via.domain);
+    Domain* found = domain_table::peek(via.domain);
     if (!found) return GNTST_general_error;
-    via_domain_ = std::move(*found);
-    via_ref_ = via.ref;
-    GrantTable& table = *via_domain_->grants;
+    GrantTable& table = *found->grants;
     LockGuard guard(table.lock);
     // Only one step: a transitive entry there is none that permits access.
-    return pin(table, via.ref, table_->domain.id, kAccess, Purpose::kCopy, pin_);
+    const Status status = pin_any(table, via.ref, table_->domain.id, kAccess, Purpose::kCopy, pin_);
+    if (status != GNTST_okay) return status;
+    via_table_ = &table;
+    via_ref_ = via.ref;
+    return GNTST_okay;
 }
 
 template <Access kAccess>
 void CopyEnd<kAccess>::close_transitive() {
-    {
-        LockGuard guard(via_domain_->grants->lock);
-        unpin(*via_domain_->grants, via_ref_, kAccess);
-    }
-    via_domain_.reset();
+    LockGuard guard(via_table_->lock);
+    unpin(*via_table_, via_ref_, kAccess);
 }
 
 template class CopyEnd<Access::kRead>;

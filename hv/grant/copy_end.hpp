@@ -3,14 +3,14 @@
 #pragma once
 
 #include "hv/domain/domain.hpp"
-#include "hv/grant/table.hpp"
+#include "hv/grant/pin.hpp"
 
 namespace hv::grant {
 
 template <Access kAccess>
 class CopyEnd {
   public:
-    explicit CopyEnd(Domain& caller) : caller_(caller) {}
+    explicit CopyEnd(Domain& caller) : caller_(caller) { pin_.page = nullptr; }
     CopyEnd(const CopyEnd&) = delete;
     CopyEnd& operator=(const CopyEnd&) = delete;
     ~CopyEnd() { close(); }
@@ -63,6 +63,7 @@ class CopyEnd {
         GrantTable& table = *granter.grants;
         const auto ref = static_cast<uint32_t>(name_);
         table_ = &table;
+        via_table_ = nullptr;
         {
             LockGuard guard(table.lock);
             if (table.version == 1 || !is_transitive(table, ref)) [[likely]]
@@ -76,7 +77,7 @@ class CopyEnd {
             LockGuard guard(table_->lock);
             unpin(*table_, static_cast<uint32_t>(name_), kAccess);
         }
-        if (via_domain_) [[unlikely]]
+        if (via_table_) [[unlikely]]
             close_transitive();
     }
 
@@ -86,14 +87,15 @@ class CopyEnd {
     Status follow(const Via& via);
     void close_transitive();
 
+    // Others' domains and tables are not held: RCU keeps what is found until the call has ended.
     Domain& caller_;
     Pin pin_;
-    uint32_t kind_;         ///< what is open: domain id as named, and kByRef
-    uint64_t name_;         ///< its frame or reference
-    GrantTable* table_;     ///< kByRef: the granter's
-    DomainRef granter_;     ///< the granter of the last grant, if that is not the caller
-    DomainRef via_domain_;  ///< a transitive grant: where the frame comes from
+    uint32_t kind_;          ///< what is open: domain id as named, and kByRef
+    uint64_t name_;          ///< its frame or reference
+    GrantTable* table_;      ///< kByRef: the granter's
+    GrantTable* via_table_;  ///< a transitive grant: where the frame comes from
     uint32_t via_ref_;
+    Domain* granter_ = nullptr;  ///< the granter of the last grant, if that is not the caller
 };
 
 }  // namespace hv::grant

@@ -25,7 +25,7 @@ void dump(Domain& domain) {
             return;
         }
         report(" ref {:4} to d{}: mfn {:x}, {} readers, {} writers", ref, entry.user, entry.frame,
-               entry.readers, entry.writers);
+               entry.readers(), entry.writers());
     }
 }
 

@@ -2,11 +2,16 @@
 //
 // A mapping is pinned at the granter, entered in the page tables, and published under its handle,
 // in this order, and taken back in reverse when a step fails.
+#include <cstddef>
+
 #include "arch/cpu.hpp"
 #include "hv/console/log.hpp"
 #include "hv/console/trace.hpp"
 #include "hv/domain/domain.hpp"
+#include "hv/domain/table.hpp"
 #include "hv/grant/ops.hpp"
+#include "hv/grant/pin.hpp"
+#include "hv/hypercall/guest_element.hpp"
 #include "hv/policy/policy.hpp"
 
 namespace hv::grant {
@@ -14,26 +19,38 @@ namespace {
 
 constexpr uint32_t kKinds = Maptrack::kKinds;
 
-/// Pins for each kind that is asked for: each holds its own references. All or nothing.
-Status pin_kinds(GrantTable& table, DomId user, const gnttab_map_grant_ref& op, Access access,
-                 Pin& pinned) {
-    LockGuard guard(table.lock);
-    Status status = pin(table, op.ref, user, access, Purpose::kMap, pinned);
-    if (status != GNTST_okay) return status;
-    if ((op.flags & kKinds) == kKinds) {
-        status = pin_again(table, op.ref, access, *pinned.page);
-        if (status != GNTST_okay) {
-            unpin(table, op.ref, access);
-            put_page(*pinned.page, access);
-            return status;
-        }
+/// One more use of what is pinned, for the second kind; none at all if that fails.
+[[gnu::noinline]] Status pin_second_kind(GrantTable& table, uint32_t ref, Access access,
+                                         PageInfo& page) {
+    const Status status = pin_again(table, ref, access, page);
+    if (status != GNTST_okay) {
+        unpin(table, ref, access);
+        put_page(page, access);
     }
-    // The first handle on our entries keeps us; the caller has a reference of its own meanwhile.
-    if (table.mapped_handles++ == 0) table.domain.get();
-    return GNTST_okay;
+    return status;
 }
 
-void unpin_kinds(GrantTable& table, const gnttab_map_grant_ref& op, Access access, Pin& pinned) {
+/// Pins for each kind that is asked for: each holds its own references. All or nothing.
+[[gnu::always_inline]] inline Status pin_kinds(GrantTable& table, DomId user,
+                                               const gnttab_map_grant_ref& op, Access access,
+                                               Pin& pinned) {
+    LockGuard guard(table.lock);
+    // The first handle on our entries keeps us. Until then only RCU does, and we may have died.
+    const bool first = table.mapped_handles == 0;
+    if (first && !table.domain.get()) [[unlikely]]
+        return GNTST_bad_domain;
+    Status status = pin(table, op.ref, user, access, Purpose::kMap, pinned);
+    if (status == GNTST_okay && (op.flags & kKinds) == kKinds) [[unlikely]]
+        status = pin_second_kind(table, op.ref, access, *pinned.page);
+    if (status == GNTST_okay) [[likely]]
+        ++table.mapped_handles;
+    else if (first)
+        table.domain.put();
+    return status;
+}
+
+[[gnu::noinline]] void unpin_kinds(GrantTable& table, const gnttab_map_grant_ref& op, Access access,
+                                   PageInfo& page) {
     bool both = (op.flags & kKinds) == kKinds;
     bool last;
     {
@@ -42,60 +59,62 @@ void unpin_kinds(GrantTable& table, const gnttab_map_grant_ref& op, Access acces
         if (both) unpin(table, op.ref, access);
         last = --table.mapped_handles == 0;
     }
-    put_page(*pinned.page, access);
-    if (both) put_page(*pinned.page, access);
+    put_page(page, access);
+    if (both) put_page(page, access);
     if (last) table.domain.put();
 }
 
-Status map_with_handle(Domain& mapper, Domain& granter, uint32_t handle, gnttab_map_grant_ref& op) {
-    Access access = op.flags & GNTMAP_readonly ? Access::kRead : Access::kWrite;
+[[gnu::always_inline]] inline Status map_with_handle(Domain& mapper, Domain& granter,
+                                                     uint32_t handle, Mapping& mapping,
+                                                     gnttab_map_grant_ref& op) {
+    const uint32_t flags = op.flags;
+    const Access access = flags & GNTMAP_readonly ? Access::kRead : Access::kWrite;
     GrantTable& table = *granter.grants;
     Pin pinned;
-    Status status = pin_kinds(table, mapper.id, op, access, pinned);
+    const Status status = pin_kinds(table, mapper.id, op, access, pinned);
     if (status != GNTST_okay) return status;
-    if (op.flags & GNTMAP_host_map) {
-        auto mapped =
-            arch::map_grant(op.host_addr, pinned.frame, access == Access::kRead, op.flags);
-        if (!mapped) {
-            unpin_kinds(table, op, access, pinned);
-            return GNTST_general_error;
-        }
+    const Mfn frame = pinned.frame;
+    if ((flags & GNTMAP_host_map) &&
+        !arch::map_grant(op.host_addr, frame, access == Access::kRead, flags)) [[unlikely]] {
+        unpin_kinds(table, op, access, *pinned.page);
+        return GNTST_general_error;
     }
-    mapper.grants->maptrack.publish(handle, table, op.ref, op.flags);
-    op.dev_bus_addr = address_of(pinned.frame);
+    Maptrack::publish(mapping, table, op.ref, flags);
+    op.dev_bus_addr = address_of(frame);
     op.handle = handle;
     trace::event(TRC_MEM_PAGE_GRANT_MAP, op.dom);
     return GNTST_okay;
 }
 
-Status map_one(Domain& mapper, Domain& granter, gnttab_map_grant_ref& op) {
+/// On its own, so that the loop around it keeps nothing in registers that this could use.
+[[gnu::noinline]] Status map_one(Domain& mapper, Domain& granter, gnttab_map_grant_ref& op) {
     if (!(op.flags & kKinds)) return GNTST_bad_gntref;
     if (!policy::check(policy::Op::kSendTo, mapper, &granter)) return GNTST_permission_denied;
     GrantTable& own = *mapper.grants;
-    auto handle = own.maptrack.reserve(own.limits.max_maptrack_frames);
-    if (!handle) return GNTST_no_space;
-    Status status = map_with_handle(mapper, granter, *handle, op);
-    if (status != GNTST_okay) own.maptrack.abandon(*handle);
+    uint32_t handle;
+    Mapping* mapping = own.maptrack.reserve(own.limits, handle);
+    if (!mapping) return GNTST_no_space;
+    const Status status = map_with_handle(mapper, granter, handle, *mapping, op);
+    if (status != GNTST_okay) own.maptrack.abandon(handle, *mapping);
     return status;
 }
 
 }  // namespace
 
 Outcome map_batch(Batch batch) {
-    const GuestInOut<gnttab_map_grant_ref> ops(batch.address.raw());
-    gnttab_map_grant_ref op;
+    using Op = gnttab_map_grant_ref;
     Domain& mapper = *arch::current().domain;
-    DomainRef granter;  // of the element before: neighbours mostly name the same domain
     for (uint32_t i = 0; i < batch.count; ++i) {
         if (i % kElementsPerLook == kElementsPerLook - 1 && preempt_requested())
-            return batch.continue_after(i, sizeof(gnttab_map_grant_ref));
-        if (!ops.fetch(op, i)) return Errno::kEFAULT;
-        if (!granter || granter->id != DomId{op.dom}) {
-            auto found = Domain::find(DomId{op.dom});
-            granter = found ? std::move(*found) : DomainRef{};
-        }
+            return batch.continue_after(i, sizeof(Op));
+        GuestElement<Op> element(batch.address, i);
+        Op op;
+        if (!element.fetch(op)) return Errno::kEFAULT;
+        // No reference: RCU keeps what is found until this call has ended.
+        Domain* granter = domain_table::peek(DomId{op.dom});
         op.status = granter ? map_one(mapper, *granter, op) : Status{GNTST_bad_domain};
-        if (!ops.store(op, i)) return Errno::kEFAULT;
+        // What is only read stays as the guest has it.
+        if (!element.store<offsetof(Op, dom), sizeof(Op)>(op)) return Errno::kEFAULT;
     }
     return Outcome{};
 }

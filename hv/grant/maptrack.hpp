@@ -13,6 +13,7 @@
 #include "base/lock.hpp"
 #include "base/nospec.hpp"
 #include "base/result.hpp"
+#include "hv/grant/grant.hpp"
 #include "hv/limits.hpp"
 #include "hv/lock_rank.hpp"
 #include "hv/memory/heap.hpp"
@@ -41,14 +42,16 @@ class Maptrack {
     Maptrack() = default;
     ~Maptrack();
 
-    /// A handle for a mapping in the making. kENOSPC: `max_frames` frames are full; kENOMEM.
-    Result<uint32_t> reserve(uint32_t max_frames) {
+    /// A handle for a mapping in the making, and its entry. Null: as many as `limits` allows are
+    /// in use, or there is no memory for more.
+    Mapping* reserve(const Limits& limits, uint32_t& handle) {
         LockGuard guard(lock_);
-        if (free_ == kNoHandle) [[unlikely]]
-            TRY(add_frame(max_frames));
-        const uint32_t handle = free_;
-        free_ = at(handle).ref;
-        return handle;
+        if (free_ == kNoHandle && !add_frame(limits.max_maptrack_frames)) [[unlikely]]
+            return nullptr;
+        handle = free_;
+        Mapping& mapping = at(handle);
+        free_ = mapping.ref;
+        return &mapping;
     }
     /// Makes the entries of the first `frames` frames (at most `max_frames`) ahead of need.
     /// kENOMEM.
@@ -59,14 +62,13 @@ class Maptrack {
         return {};
     }
     /// Gives back a handle that was reserved and not published.
-    void abandon(uint32_t handle) {
+    void abandon(uint32_t handle, Mapping& mapping) {
         LockGuard guard(lock_);
-        at(handle).ref = free_;
+        mapping.ref = free_;
         free_ = handle;
     }
     /// The mapping exists, with the kinds in `flags`: from now on it can be undone.
-    void publish(uint32_t handle, GrantTable& granter, uint32_t ref, uint32_t flags) {
-        Mapping& mapping = at(handle);
+    static void publish(Mapping& mapping, GrantTable& granter, uint32_t ref, uint32_t flags) {
         mapping.granter = &granter;
         mapping.ref = ref;
         mapping.state.store((flags & 0xffff) | (flags & kKinds) << kHeldShift,
@@ -75,7 +77,7 @@ class Maptrack {
 
     /// Begins to undo those of `kinds` that the mapping has: `taken`, perhaps none. `flags` are the
     /// mapping's. Null: not a handle in use. The mapping stands still until finish() or unclaim().
-    const Mapping* claim(uint32_t handle, uint32_t kinds, uint32_t& taken, uint32_t& flags) {
+    Mapping* claim(uint32_t handle, uint32_t kinds, uint32_t& taken, uint32_t& flags) {
         const uint32_t limit = handle_limit();
         if (handle >= limit) return nullptr;
         Mapping& mapping = at(static_cast<uint32_t>(base::index_nospec(handle, limit)));
@@ -87,14 +89,16 @@ class Maptrack {
         return &mapping;
     }
     /// Those `kinds` could not be undone.
-    void unclaim(uint32_t handle, uint32_t kinds) { at(handle).state.fetch_or(kinds); }
+    static void unclaim(Mapping& mapping, uint32_t kinds) { mapping.state.fetch_or(kinds); }
     /// They are undone; true if that was the rest and the handle is free.
-    bool finish(uint32_t handle, uint32_t kinds) {
-        Mapping& mapping = at(handle);
+    bool finish(uint32_t handle, Mapping& mapping, uint32_t kinds) {
         const uint32_t held = kinds << kHeldShift;
-        if ((mapping.state.fetch_and(~held) & ~held) >> kHeldShift) return false;
+        // Who holds all that is left is alone with it.
+        if (mapping.state.load(std::memory_order_acquire) >> kHeldShift != kinds &&
+            (mapping.state.fetch_and(~held) & ~held) >> kHeldShift)
+            return false;
         mapping.state.store(0, std::memory_order_relaxed);
-        abandon(handle);
+        abandon(handle, mapping);
         return true;
     }
 

@@ -1,6 +1,5 @@
-// Beginning and ending the use of a grant entry.
-#include "hv/domain/domain.hpp"
-#include "hv/grant/table.hpp"
+// Beginning and ending the use of a grant entry, in all cases.
+#include "hv/grant/pin.hpp"
 
 namespace hv::grant {
 namespace {
@@ -23,10 +22,6 @@ bool permits(Header entry, DomId user, Access access, Purpose purpose, uint8_t v
     return access == Access::kRead || !(entry.flags() & GTF_readonly);
 }
 
-constexpr uint32_t marks(Access access) {
-    return access == Access::kWrite ? GTF_reading | GTF_writing : GTF_reading;
-}
-
 /// Version 1: the marks are in the flags, entered with the same word that was checked.
 inline Status mark_v1(grant_entry_v1& entry, DomId user, Access access, Purpose purpose) {
     std::atomic_ref<uint32_t> header(reinterpret_cast<uint32_t&>(entry));
@@ -39,10 +34,12 @@ inline Status mark_v1(grant_entry_v1& entry, DomId user, Access access, Purpose 
     return GNTST_general_error;
 }
 
+}  // namespace
+
 void clear_marks(GrantTable& table, uint32_t ref) {
     const ActiveEntry& entry = table.active(ref);
     uint32_t clear = 0;
-    if (!entry.writers) clear |= GTF_writing;
+    if (!entry.writers()) clear |= GTF_writing;
     if (!entry.pinned()) clear |= GTF_reading;
     if (!clear) return;
     // Locked, as the granter changes flags at the same time; and after all that we did through
@@ -52,6 +49,8 @@ void clear_marks(GrantTable& table, uint32_t ref) {
     else
         std::atomic_ref<uint16_t>(table.status_v2(ref)).fetch_and(static_cast<uint16_t>(~clear));
 }
+
+namespace {
 
 /// Version 2: the marks are in the status frame, so the entry is checked, marked, checked again.
 /// `seen` is what it was the last time.
@@ -79,11 +78,6 @@ Gfn read_target_v2(grant_entry_v2& shared, Header seen, ActiveEntry& entry) {
     }
     return Gfn{std::atomic_ref<uint64_t>(shared.full_page.frame).load()};
 }
-
-constexpr uint16_t& uses(ActiveEntry& entry, Access access) {
-    return access == Access::kWrite ? entry.writers : entry.readers;
-}
-constexpr uint16_t kMaxUses = 0xffff;
 
 /// Checks and marks the entry, and on its first use notes what it names. An entry that nobody
 /// uses yet may be written before that is certain.
@@ -116,7 +110,8 @@ inline Status begin_use(GrantTable& table, uint32_t ref, DomId user, Access acce
 
 }  // namespace
 
-Status pin(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose, Pin& pin) {
+Status pin_any(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose,
+               Pin& pin) {
     const uint32_t count = table.entry_count();
     if (ref >= count) return GNTST_bad_gntref;
     ref = static_cast<uint32_t>(base::index_nospec(ref, count));
@@ -125,10 +120,10 @@ Status pin(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose p
 
     ActiveEntry& entry = table.active(ref);
     const bool first = !entry.pinned();
-    if (!first && (entry.user != user.raw() || uses(entry, access) == kMaxUses ||
+    if (!first && (entry.user != user.raw() || entry.is_full(access) ||
                    (purpose == Purpose::kMap && entry.is_sub_page)))
         return GNTST_general_error;
-    if (first || (access == Access::kWrite && !entry.writers)) {
+    if (first || (access == Access::kWrite && !entry.writers())) {
         const Status status = begin_use(table, ref, user, access, purpose, entry, first);
         if (status != GNTST_okay) return status;
     }
@@ -138,7 +133,7 @@ Status pin(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose p
         clear_marks(table, ref);
         return status;
     }
-    uses(entry, access) += 1;
+    entry.uses += ActiveEntry::one(access);
     pin = {page, entry.frame, entry.start, uint32_t{entry.start} + entry.length};
     return GNTST_okay;
 }
@@ -157,8 +152,7 @@ Status pin_to_follow(GrantTable& table, uint32_t ref, DomId user, Access access,
     ref = static_cast<uint32_t>(base::index_nospec(ref, count));
     ActiveEntry& entry = table.active(ref);
     const bool first = !entry.pinned();
-    if (!first && (entry.user != user.raw() || uses(entry, access) == kMaxUses))
-        return GNTST_general_error;
+    if (!first && (entry.user != user.raw() || entry.is_full(access))) return GNTST_general_error;
     Header seen{};
     const Status status = mark_v2(table, ref, user, access, Purpose::kFollow, seen);
     if (status != GNTST_okay) return status;
@@ -174,21 +168,16 @@ Status pin_to_follow(GrantTable& table, uint32_t ref, DomId user, Access access,
         entry.frame = kInvalidMfn;
         entry.is_sub_page = true;  // which keeps it from being mapped
     }
-    uses(entry, access) += 1;
+    entry.uses += ActiveEntry::one(access);
     return GNTST_okay;
 }
 
 Status pin_again(GrantTable& table, uint32_t ref, Access access, PageInfo& page) {
     ActiveEntry& entry = table.active(ref);
-    if (uses(entry, access) == kMaxUses) return GNTST_general_error;
+    if (entry.is_full(access)) return GNTST_general_error;
     Status status = take_page(&page, table.domain.id, access);
-    if (status == GNTST_okay) uses(entry, access) += 1;
+    if (status == GNTST_okay) entry.uses += ActiveEntry::one(access);
     return status;
-}
-
-void unpin(GrantTable& table, uint32_t ref, Access access) {
-    uses(table.active(ref), access) -= 1;
-    clear_marks(table, ref);
 }
 
 }  // namespace hv::grant

@@ -37,22 +37,29 @@ inline constexpr uint32_t kEntriesPerFrameV1 = kPageSize / sizeof(grant_entry_v1
 inline constexpr uint32_t kEntriesPerFrameV2 = kPageSize / sizeof(grant_entry_v2);
 inline constexpr uint32_t kStatusPerFrame = kPageSize / sizeof(grant_status_t);
 
-/// What an entry is in use for. `readers` and `writers` count maps, copies and device maps.
-struct ActiveEntry {
-    Mfn frame;      ///< pinned: the frame that users have; kInvalidMfn for a transitive one
-    uint16_t user;  ///< pinned: the only domain that may use it
-    uint16_t readers;
-    uint16_t writers;
+enum class Access : uint8_t { kRead, kWrite };
+
+/// What an entry is in use for.
+struct alignas(32) ActiveEntry {
+    Mfn frame;       ///< pinned: the frame that users have; kInvalidMfn for a transitive one
+    uint32_t uses;   ///< maps, copies and device maps: readers in the low half, writers above
+    uint16_t user;   ///< pinned: the only domain that may use it
     uint16_t start;  ///< bytes of the frame that may be accessed (version 2: sub-page grants)
     uint16_t length;
     bool is_sub_page;  ///< may be copied from and to, not mapped
 
-    bool pinned() const { return readers | writers; }
-};
-static_assert(sizeof(ActiveEntry) <= 32);
-inline constexpr uint32_t kActivePerPage = kPageSize / 32;
+    static constexpr uint32_t one(Access access) { return access == Access::kWrite ? 1 << 16 : 1; }
 
-enum class Access : uint8_t { kRead, kWrite };
+    bool pinned() const { return uses; }
+    uint32_t readers() const { return uses & 0xffff; }
+    uint32_t writers() const { return uses >> 16; }
+    bool is_full(Access access) const {
+        return (access == Access::kWrite ? writers() : readers()) == 0xffff;
+    }
+};
+static_assert(sizeof(ActiveEntry) == 32);
+inline constexpr uint32_t kActivePerPage = kPageSize / sizeof(ActiveEntry);
+
 enum class Purpose : uint8_t {
     kMap,
     kCopy,
@@ -61,7 +68,7 @@ enum class Purpose : uint8_t {
 
 /// A use of a grant: what pin() gives and unpin() takes back.
 struct Pin {
-    PageInfo* page = nullptr;  ///< holds a general reference, and for writing a writable type
+    PageInfo* page;  ///< holds a general reference, and for writing a writable type
     Mfn frame;
     uint32_t start;  ///< bytes [start, end) of the frame may be accessed
     uint32_t end;
@@ -104,8 +111,11 @@ class GrantTable {
     }
     /// Flags (low half) and domain id, as one word that both sides change by compare-exchange.
     std::atomic_ref<uint32_t> header(uint32_t ref) {
-        return std::atomic_ref<uint32_t>(version == 1 ? reinterpret_cast<uint32_t&>(entry_v1(ref))
-                                                      : reinterpret_cast<uint32_t&>(entry_v2(ref)));
+        return version == 1 ? header_v1(ref)
+                            : std::atomic_ref(reinterpret_cast<uint32_t&>(entry_v2(ref)));
+    }
+    std::atomic_ref<uint32_t> header_v1(uint32_t ref) {
+        return std::atomic_ref(reinterpret_cast<uint32_t&>(entry_v1(ref)));
     }
 
     Domain& domain;
@@ -127,11 +137,6 @@ class GrantTable {
 
 namespace grant {
 
-/// Begins a use of entry `ref` by domain `user`: checks the entry, marks it in use for the
-/// granter to see, and takes the references on its frame. Table locked.
-/// GNTST_bad_gntref: no such entry; _general_error: it does not permit this; _bad_page: it names no
-/// frame of the granter's; _bad_domain: the granter is dying.
-Status pin(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose, Pin& pin);
 /// A transitive entry names a grant that `table`'s domain has of another one.
 struct Via {
     DomId domain;
@@ -142,8 +147,6 @@ bool is_transitive(GrantTable& table, uint32_t ref);
 Status pin_to_follow(GrantTable& table, uint32_t ref, DomId user, Access access, Via& via);
 /// One more use of an entry that the caller has pinned already, the same way.
 Status pin_again(GrantTable& table, uint32_t ref, Access access, PageInfo& page);
-/// Ends a use; the last clears the marks. Table locked; the frame's references stay the caller's.
-void unpin(GrantTable& table, uint32_t ref, Access access);
 
 /// The references that a use has on a frame of `owner`'s: one to keep it, one of type to write to
 /// it. GNTST_bad_page: not its frame; _general_error: nobody may write to it.

@@ -4,6 +4,7 @@
 // Once the frame has left the caller it does not come back: whatever goes wrong after that, it is
 // freed, as the ABI says.
 #include "arch/cpu.hpp"
+#include "arch/guest_frame.hpp"
 #include "arch/memory.hpp"
 #include "hv/console/trace.hpp"
 #include "hv/domain/domain.hpp"

@@ -4,11 +4,14 @@
 // are the granters told (their marks cleared) and the frames' references dropped. In between the
 // frames still belong to the mapping, so nobody reuses what a CPU may still reach.
 #include <algorithm>
+#include <cstddef>
 
 #include "arch/cpu.hpp"
 #include "hv/console/trace.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/grant/ops.hpp"
+#include "hv/grant/pin.hpp"
+#include "hv/hypercall/guest_element.hpp"
 
 namespace hv::grant {
 namespace {
@@ -16,13 +19,12 @@ namespace {
 constexpr uint32_t kBatch = 32;  // one flush each; the records live on the stack
 
 /// A mapping that has left the page tables, until its references may be dropped. Trivial, as a
-/// batch has 32 of them.
+/// batch has 32 of them. It stands still that long, and so does the entry that it keeps pinned.
 struct Undone {
-    GrantTable* granter;
-    PageInfo* page;
-    uint32_t ref;
+    Mapping* mapping;
+    ActiveEntry* entry;
     uint32_t handle;
-    uint32_t kinds;
+    uint16_t kinds;
     Access access;
 };
 
@@ -46,43 +48,46 @@ Access access_of(uint32_t flags) {
     if (request.bus_address) kinds |= GNTMAP_device_map;
     uint32_t flags;
     undone.kinds = 0;
-    const Mapping* mapping = maptrack.claim(request.handle, kinds, kinds, flags);
+    Mapping* mapping = maptrack.claim(request.handle, kinds, kinds, flags);
     if (!mapping) return GNTST_bad_handle;
     if (!kinds) return GNTST_okay;  // named no address of a kind that it has
 
     // No lock: what we claimed keeps the entry pinned, and a pinned entry's frame does not change.
-    const Mfn frame = mapping->granter->active(mapping->ref).frame;
+    ActiveEntry& entry = mapping->granter->active(mapping->ref);
     Status status = GNTST_okay;
-    if ((kinds & GNTMAP_device_map) && request.bus_address != address_of(frame))
+    if ((kinds & GNTMAP_device_map) && request.bus_address != address_of(entry.frame))
         status = GNTST_bad_dev_addr;
     else if ((kinds & GNTMAP_host_map) &&
-             !arch::unmap_grant(request.host_address, frame, flags & GNTMAP_readonly,
+             !arch::unmap_grant(request.host_address, entry.frame, flags & GNTMAP_readonly,
                                 flags & 0xffff, request.new_address))
         status = GNTST_general_error;
-    if (status != GNTST_okay) {
-        maptrack.unclaim(request.handle, kinds);
+    if (status != GNTST_okay) [[unlikely]] {
+        Maptrack::unclaim(*mapping, kinds);
         return status;
     }
     trace::event(TRC_MEM_PAGE_GRANT_UNMAP, mapping->granter->domain.id.raw());
-    undone = {mapping->granter, page_info(frame), mapping->ref, request.handle, kinds,
-              access_of(flags)};
+    undone = {mapping, &entry, request.handle, static_cast<uint16_t>(kinds), access_of(flags)};
     return GNTST_okay;
 }
 
 /// Second half, after the flush.
 [[gnu::always_inline]] inline void finish_unmap(Maptrack& maptrack, const Undone& undone) {
-    GrantTable& table = *undone.granter;
+    GrantTable& table = *undone.mapping->granter;
+    const uint32_t ref = undone.mapping->ref;
+    PageInfo& page = page_of(undone.entry->frame);
     const bool both = undone.kinds == Maptrack::kKinds;
-    const bool handle_freed = maptrack.finish(undone.handle, undone.kinds);
+    const bool handle_freed = maptrack.finish(undone.handle, *undone.mapping, undone.kinds);
     bool last = false;
     {
         LockGuard guard(table.lock);
-        unpin(table, undone.ref, undone.access);
-        if (both) unpin(table, undone.ref, undone.access);
+        if (both) [[unlikely]]
+            unpin(table, ref, *undone.entry, undone.access);
+        unpin(table, ref, *undone.entry, undone.access);
         if (handle_freed) last = --table.mapped_handles == 0;
     }
-    put_page(*undone.page, undone.access);
-    if (both) put_page(*undone.page, undone.access);
+    if (both) [[unlikely]]
+        put_page(page, undone.access);
+    put_page(page, undone.access);
     if (last) table.domain.put();
 }
 
@@ -93,36 +98,39 @@ Request request_of(const gnttab_unmap_and_replace& op) {
     return {op.host_addr, op.new_addr, 0, op.handle};
 }
 
-/// Up to kBatch elements from `first` on; kEFAULT leaves what was done finished.
+/// Up to kBatch elements from `first` on; false if the guest's memory failed, and then what was
+/// done is finished.
 template <class Op>
-Result<> unmap_some(Domain& mapper, const GuestInOut<Op>& ops, uint32_t first, uint32_t count) {
+[[gnu::always_inline]] inline bool unmap_some(Domain& mapper, GuestAddress ops, uint32_t first,
+                                              uint32_t count) {
     Undone undone[kBatch];
-    uint32_t undone_count = 0;
+    Undone* end = undone;
     Maptrack& maptrack = mapper.grants->maptrack;
-    Result<> result;
+    bool reached = true;
     for (uint32_t i = first; i < first + count; ++i) {
+        GuestElement<Op> element(ops, i);
         Op op;
-        result = ops.fetch(op, i);
-        if (!result) break;
-        Undone& record = undone[undone_count];
-        op.status = begin_unmap(maptrack, request_of(op), record);
-        if (record.kinds) ++undone_count;
-        result = ops.store_field(op, &Op::status, i);
-        if (!result) break;
+        reached = element.fetch(op);
+        if (!reached) [[unlikely]]
+            break;
+        op.status = begin_unmap(maptrack, request_of(op), *end);
+        if (end->kinds) ++end;
+        reached = element.template store<offsetof(Op, status), offsetof(Op, status) + 2>(op);
+        if (!reached) [[unlikely]]
+            break;
     }
-    if (undone_count == 0) return result;
+    if (end == undone) return reached;
     arch::flush_tlb(mapper.dirty_cpus.snapshot());
-    for (uint32_t i = 0; i < undone_count; ++i) finish_unmap(maptrack, undone[i]);
-    return result;
+    for (const Undone* one = undone; one < end; ++one) finish_unmap(maptrack, *one);
+    return reached;
 }
 
 template <class Op>
 Outcome unmap_all(Batch batch) {
-    const GuestInOut<Op> ops(batch.address.raw());
     Domain& mapper = *arch::current().domain;
     for (uint32_t done = 0; done < batch.count;) {
-        uint32_t some = std::min(kBatch, batch.count - done);
-        if (auto result = unmap_some(mapper, ops, done, some); !result) return Fail{result.error()};
+        const uint32_t some = std::min(kBatch, batch.count - done);
+        if (!unmap_some<Op>(mapper, batch.address, done, some)) return Errno::kEFAULT;
         done += some;
         if (done < batch.count && preempt_requested())
             return batch.continue_after(done, sizeof(Op));
@@ -147,10 +155,10 @@ bool release_mappings(Domain& domain) {
     for (uint32_t& handle = maptrack.release_cursor; handle < maptrack.handle_limit();) {
         uint32_t kinds;
         uint32_t flags;
-        if (const Mapping* mapping = maptrack.claim(handle, Maptrack::kKinds, kinds, flags)) {
-            PageInfo* page = page_info(mapping->granter->active(mapping->ref).frame);
+        if (Mapping* mapping = maptrack.claim(handle, Maptrack::kKinds, kinds, flags)) {
+            ActiveEntry& entry = mapping->granter->active(mapping->ref);
             finish_unmap(maptrack,
-                         {mapping->granter, page, mapping->ref, handle, kinds, access_of(flags)});
+                         {mapping, &entry, handle, static_cast<uint16_t>(kinds), access_of(flags)});
         }
         ++handle;
         if (handle % kBatch == 0 && preempt_requested()) return true;

@@ -7,7 +7,7 @@
 #include "base/nospec.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/hypercall/counters.hpp"
-#include "hv/hypercall/guest_ptr.hpp"
+#include "hv/hypercall/guest_element.hpp"
 #include "hv/hypercall/handlers.hpp"
 #include "hv/sched/softirq.hpp"
 
@@ -137,9 +137,9 @@ class InMulticall {
     if (vcpu.in_multicall) return Errno::kEINVAL;
     const InMulticall mark(vcpu);
     for (uint64_t left = count; left;) {
+        GuestElement<multicall_entry> element(GuestAddress(address), 0);
         multicall_entry e;
-        if (const Result<> got = GuestIn<multicall_entry>(address).fetch(e); !got.ok())
-            return got.error();
+        if (!element.fetch(e)) return Errno::kEFAULT;
         const Outcome outcome =
             find_hypercall(e.op)(e.args[0], e.args[1], e.args[2], e.args[3], e.args[4]);
         if (outcome.again) [[unlikely]]
@@ -147,9 +147,10 @@ class InMulticall {
         // The list belongs to a mode that the vCPU has left: what follows in it is not carried out.
         if (e.op == __HYPERVISOR_iret) [[unlikely]]
             return outcome;
-        const GuestOut<xen_ulong_t> result(address + offsetof(multicall_entry, result));
-        if (const Result<> told = result.store(static_cast<uint64_t>(outcome.value)); !told.ok())
-            return told.error();
+        e.result = static_cast<uint64_t>(outcome.value);
+        if (!element.store<offsetof(multicall_entry, result),
+                           offsetof(multicall_entry, result) + sizeof(e.result)>(e))
+            return Errno::kEFAULT;
         address += sizeof(multicall_entry);
         if (--left && something_waits()) [[unlikely]]
             return interrupted(address, left);

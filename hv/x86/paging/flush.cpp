@@ -89,6 +89,8 @@ void serve_flush_request() {
 }
 
 void flush_tlb(const CpuMask& cpus) {
+    // What a domain has mapped is mostly of this CPU alone.
+    if (cpus == CpuMask::single(this_cpu())) return flush_tlb_local();
     request(cpus, kEverything);
 }
 void flush_tlb_page(const CpuMask& cpus, uint64_t linear) {

@@ -19,25 +19,29 @@ namespace {
 
 using paging::Entry;
 
+/// An L1 entry (null: there is none), and its table where that is held meanwhile.
 struct Slot {
-    PageRef table;
     Entry* entry;
+    PageInfo* table;
 };
 
-/// The L1 entry that the caller names: by machine address, or by the address it maps.
-Result<Slot> find_slot(Domain& domain, uint64_t host_address, uint32_t flags) {
-    if (!(flags & GNTMAP_contains_pte)) {
-        Entry* entry = pv::find_leaf(current(), host_address);
-        if (!entry) return Errno::kEINVAL;
-        return Slot{PageRef{}, entry};
-    }
-    if (host_address & 7) return Errno::kEINVAL;
-    PageRef table = TRY(PageRef::take(mfn_of(host_address), domain.id));
+/// The entry at a machine address: in a table of the domain's that is checked.
+[[gnu::noinline]] Slot find_slot_by_machine_address(const Domain& domain, uint64_t address) {
+    PageInfo* table = address & 7 ? nullptr : page_info(mfn_of(address));
+    if (!table || !table->get(domain.id)) return {};
     const uint64_t word = table->type.load();
-    if (table->page_type() != PageType::kL1 || !(word & PageInfo::kValidated))
-        return Errno::kEINVAL;
-    auto* entry = machine_to_virt<Entry>(host_address);
-    return Slot{static_cast<PageRef&&>(table), entry};
+    if (table->page_type() == PageType::kL1 && (word & PageInfo::kValidated))
+        return {machine_to_virt<Entry>(address), table};
+    table->put();
+    return {};
+}
+
+/// The L1 entry that the caller names: by machine address, or by the address it maps.
+[[gnu::always_inline]] inline Slot find_slot(const Domain& domain, uint64_t host_address,
+                                             uint32_t flags) {
+    if (flags & GNTMAP_contains_pte) [[unlikely]]
+        return find_slot_by_machine_address(domain, host_address);
+    return {pv::find_leaf(current(), host_address), nullptr};
 }
 
 Entry grant_entry(Mfn frame, bool read_only, uint32_t flags) {
@@ -54,37 +58,71 @@ DomId owner_of(Mfn frame) {
     return owner.value_or(DomId{DOMID_INVALID});
 }
 
+/// Puts `wanted` into an entry. Under the paging lock nobody else writes there but the processor,
+/// and whether it saw the old page accessed or dirty is of no matter.
+Entry exchange(Entry* entry, Entry wanted) {
+    return Entry(
+        __atomic_exchange_n(reinterpret_cast<uint64_t*>(entry), wanted.raw(), __ATOMIC_SEQ_CST));
+}
+
+/// References for an entry that maps a frame, of which the caller holds the same ones.
+[[gnu::always_inline]] inline bool take_again(PageInfo& page, bool read_only) {
+    if (!page.get_again()) [[unlikely]]
+        return false;
+    if (read_only || page.get_writable_type()) [[likely]]
+        return true;
+    page.put();
+    return false;
+}
+
+/// What stands at `new_address` goes into `entry`, and leaves its place.
+[[gnu::noinline]] Result<> move_entry(const Domain& domain, Entry* entry, uint64_t new_address) {
+    Entry* source = pv::find_leaf(current(), new_address);
+    if (!source) return Errno::kEINVAL;
+    const Entry replacement = *source;
+    const DomId owner = replacement.present() ? owner_of(replacement.mfn()) : domain.id;
+    TRY(pv::replace_leaf(domain, owner, entry, replacement, false));
+    return pv::replace_leaf(domain, domain.id, source, Entry(), false);
+}
+
 }  // namespace
 
 Result<> map_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t gntmap_flags) {
-    Domain& domain = *current().domain;
-    LockGuard guard(domain.arch.paging_lock);
-    Slot slot = TRY(find_slot(domain, host_address, gntmap_flags));
-    return pv::replace_leaf(domain, owner_of(frame), slot.entry,
-                            grant_entry(frame, read_only, gntmap_flags), false);
+    const Domain& domain = *current().domain;
+    Entry wanted = paging::adjust_guest_leaf(grant_entry(frame, read_only, gntmap_flags));
+    LockGuard guard(current().domain->arch.paging_lock);
+    const Slot slot = find_slot(domain, host_address, gntmap_flags);
+    if (!slot.entry) return Errno::kEINVAL;
+    const bool taken = take_again(page_of(frame), read_only);
+    if (taken) [[likely]] {
+        const Entry old = exchange(slot.entry, wanted);
+        if (old.present()) pv::put_leaf(old);
+    }
+    if (slot.table) slot.table->put();
+    return taken ? Result<>{} : Result<>{Errno::kEBUSY};
 }
 
 Result<> unmap_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t gntmap_flags,
                      uint64_t new_address) {
-    Domain& domain = *current().domain;
-    LockGuard guard(domain.arch.paging_lock);
-    Slot slot = TRY(find_slot(domain, host_address, gntmap_flags));
-    const Entry now = *slot.entry;
-    if (!now.present() || now.mfn() != frame || now.writable() == read_only) return Errno::kEINVAL;
-    Entry replacement;
-    if (new_address) {
-        Entry* source = pv::find_leaf(current(), new_address);
-        if (!source) return Errno::kEINVAL;
-        replacement = *source;
-        const DomId owner = replacement.present() ? owner_of(replacement.mfn()) : domain.id;
-        TRY(pv::replace_leaf(domain, owner, slot.entry, replacement, false));
-        return pv::replace_leaf(domain, domain.id, source, Entry(), false);
+    const Domain& domain = *current().domain;
+    LockGuard guard(current().domain->arch.paging_lock);
+    const Slot slot = find_slot(domain, host_address, gntmap_flags);
+    if (!slot.entry) return Errno::kEINVAL;
+    Result<> result;
+    constexpr uint64_t kMatters = Entry::kAddress | Entry::kPresent | Entry::kWrite;
+    const Entry mapping(frame, Entry::kPresent | (read_only ? 0 : Entry::kWrite));
+    if ((pv::read_entry(slot.entry).raw() & kMatters) != mapping.raw()) {
+        result = Errno::kEINVAL;
+    } else if (new_address) {
+        result = move_entry(domain, slot.entry, new_address);
+    } else {
+        exchange(slot.entry, Entry());
+        PageInfo& page = page_of(frame);  // the caller's references keep it
+        if (!read_only) page.put_simple_type();
+        page.put();
     }
-    return pv::replace_leaf(domain, domain.id, slot.entry, replacement, false);
-}
-
-Result<Mfn> guest_frame_to_mfn(Domain&, Gfn gfn) {
-    return Mfn{gfn.raw()};
+    if (slot.table) slot.table->put();
+    return result;
 }
 
 }  // namespace hv::arch

@@ -23,6 +23,7 @@
 #include "fake/no_trace.hpp"
 #include "hv/console/log.hpp"
 #include "hv/domain/domain.hpp"
+#include "hv/domain/table.hpp"
 #include "hv/event/event.hpp"
 #include "hv/grant/grant.hpp"
 #include "hv/hypercall/outcome.hpp"
@@ -254,6 +255,10 @@ void wake(Vcpu& vcpu) {
 }
 }  // namespace sched
 
+Domain* domain_table::peek(DomId id) {
+    auto found = machine->domains.find(id.raw());
+    return found == machine->domains.end() ? nullptr : found->second;
+}
 Result<DomainRef> Domain::find(DomId id) {
     auto found = machine->domains.find(id.raw());
     if (found == machine->domains.end() || !found->second->get()) return Errno::kESRCH;
