@@ -33,6 +33,7 @@ constexpr uint64_t kVm = 1 << 17;  // virtual 8086 mode, which long mode has not
 /// What of the frame is looked at beyond putting it into the registers.
 struct Wanted {
     uint64_t rax, cs, flags;
+    uint16_t real_cs;  ///< what goes into the register
 };
 
 /// Puts the iret_context at `frame` into `regs`. False: it cannot be read, and registers are lost,
@@ -46,7 +47,8 @@ struct Wanted {
     regs.ss = static_cast<uint16_t>(word | 3);  // ring 3 either way
     if (!WORD(cs, wanted.cs)) [[unlikely]]
         return false;
-    regs.cs = static_cast<uint16_t>(wanted.cs | 3);
+    wanted.real_cs = static_cast<uint16_t>(wanted.cs | 3);
+    regs.cs = wanted.real_cs;
     if (!WORD(rip, regs.rip) || !WORD(rsp, regs.rsp) || !WORD(rflags, wanted.flags)) [[unlikely]]
         return false;
     regs.rflags = (wanted.flags & ~(eflags::kIopl | kVm)) | eflags::kIf | 2;
@@ -96,7 +98,7 @@ Outcome do_iret(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t) {
     if (vcpu.domain->vm_assist.load(std::memory_order_relaxed) & pv::kArchitecturalIopl)
         pv.iopl = static_cast<uint32_t>(wanted.flags >> 12 & 3);
     vcpu.info.load(std::memory_order_relaxed)->evtchn_upcall_mask = !(wanted.flags & eflags::kIf);
-    const bool to_user = regs.cs == static_cast<uint16_t>(wanted.cs);  // its RPL was 3 already
+    const bool to_user = wanted.real_cs == static_cast<uint16_t>(wanted.cs);  // RPL 3 already
     if (to_user || pv.nmi_masked) return finish(wanted.rax, to_user);
     return Outcome(static_cast<int64_t>(wanted.rax));
 }
