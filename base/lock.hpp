@@ -60,6 +60,7 @@ class XEN_TSA(capability("mutex")) SpinLock {
         serving_.store(serving_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
     bool locked() const { return next_.load() != serving_.load(); }
+    uint8_t rank() const { return rank_; }
 
   private:
     std::atomic<uint32_t> next_{0};  // ticket lock: first come, first served

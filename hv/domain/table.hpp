@@ -10,8 +10,9 @@ struct Domain;
 
 namespace domain_table {
 
-/// The domain of that id, without a reference: for callers under RCU that take one at once
-/// (Domain::get() may refuse), or that hold something that keeps it alive (a frame of it).
+/// The domain of that id, without a reference: RCU keeps its memory until the calling hypercall has
+/// ended (an interruption is such an end), though it may be dead already. Who wants it for longer
+/// takes a reference (Domain::get() may refuse), or holds something that keeps it (a frame of it).
 Domain* peek(DomId id);
 
 /// kEEXIST: the id is taken; kEINVAL: no id of a domain.

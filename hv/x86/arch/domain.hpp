@@ -6,9 +6,9 @@
 
 #include <xen/xen.h>
 
-#include "base/lock.hpp"
 #include "base/range_set.hpp"
 #include "base/result.hpp"
+#include "base/shared_lock.hpp"
 #include "hv/limits.hpp"
 #include "hv/lock_rank.hpp"
 #include "hv/memory/heap.hpp"
@@ -24,7 +24,9 @@ struct CpuPolicy;  // x86/cpu/policy.hpp: what CPUID and MSRs say to this domain
 struct PirqTable;  // x86/irq/pirq.hpp: its physical interrupts
 
 struct DomainState {
-    SpinLock paging_lock{static_cast<uint8_t>(Rank::kPaging)};
+    /// Shared by who changes leaf entries, each with one exchange; whoever changes what a frame is,
+    /// or a table above, has it alone.
+    SharedSpinLock paging_lock{static_cast<uint8_t>(Rank::kPaging)};
     uint64_t physmap_pages = 0;  ///< XENMEM_maximum_gpfn: highest pfn the domain told, +1
     CpuPolicy* cpu_policy = nullptr;
     PirqTable* pirqs = nullptr;

@@ -53,7 +53,7 @@ bool may_give_device_frames(const Domain& domain, Mfn first, Mfn last) {
 }
 
 Result<> permit_device_frames(Domain& domain, Mfn first, Mfn last, bool allow) {
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     auto*& listed = domain.arch.device_frames;
     const bool list = allow != domain.is_hardware;  // Domain 0's list is of what it may not
     if (!listed) {

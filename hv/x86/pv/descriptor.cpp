@@ -28,7 +28,7 @@ constexpr uint64_t kWindowFlags =
 
 Result<Mfn> descriptor_frame(Domain& domain, Mfn mfn) {
     PageRef page = TRY(PageRef::take(mfn, domain.id));
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     TRY(get_table_type(domain, *page.get(), PageType::kDescriptor, Preempt::kNo));
     (void)page.release();
     return mfn;
@@ -206,7 +206,7 @@ Outcome do_update_descriptor(uint64_t address, uint64_t descriptor, uint64_t, ui
     if (const Result<> good = pv::check_descriptor(descriptor); !good.ok()) return good;
     Result<PageRef> page = PageRef::take(mfn_of(address), domain.id);
     if (!page.ok()) return page.error();
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     PageInfo& info = *page->get();
     // In use as descriptor page, or an ordinary one; never a page table.
     const bool in_use = info.page_type() == PageType::kDescriptor && info.type_count();

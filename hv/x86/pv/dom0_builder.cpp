@@ -126,7 +126,7 @@ Result<> fill_up(Dom0Frames& frames, uint64_t pages) {
 
 /// Checks the page tables like any guest's, and keeps them so (the kernel will unpin its first).
 Result<> pin(Domain& domain, Mfn l4) {
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     auto pinned = pin_table(domain, l4, PageType::kL4);
     while (!pinned && pinned.error() == Errno::kERESTART)
         pinned = pin_table(domain, l4, PageType::kL4);

@@ -54,7 +54,7 @@ namespace {
 /// The tables a dead vCPU ran on, and its descriptor pages. kERESTART.
 Result<> release_vcpu(Domain& domain, Vcpu& vcpu) {
     TRY(pv::finish_parked(vcpu));
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     for (Mfn* table : {&vcpu.arch.pv.kernel_table, &vcpu.arch.pv.user_table}) {
         if (*table == kInvalidMfn) continue;
         TRY(pv::put_table(domain, *table, pv::Preempt::kYes));
@@ -67,7 +67,7 @@ Result<> release_vcpu(Domain& domain, Vcpu& vcpu) {
 
 /// Pinned and half-checked tables among the domain's frames, from `cursor` on. kERESTART.
 Result<> release_tables(Domain& domain, Mfn& cursor) {
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     const Mfn end = memory::max_page();
     for (unsigned steps = 1; cursor < end; ++cursor, ++steps) {
         PageInfo* page = page_info(cursor);
@@ -122,7 +122,7 @@ Result<> set_descriptor_tables(Vcpu& vcpu, const vcpu_guest_context& c) {
 
 Result<> set_tables(Vcpu& vcpu, const vcpu_guest_context& c) {
     Domain& domain = *vcpu.domain;
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     const Mfn kernel = mfn_of(c.ctrlreg[3]);
     TRY(pv::get_table_or_park(domain, kernel, PageType::kL4));
     if (c.ctrlreg[1]) {

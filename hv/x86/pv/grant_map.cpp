@@ -58,13 +58,6 @@ DomId owner_of(Mfn frame) {
     return owner.value_or(DomId{DOMID_INVALID});
 }
 
-/// Puts `wanted` into an entry. Under the paging lock nobody else writes there but the processor,
-/// and whether it saw the old page accessed or dirty is of no matter.
-Entry exchange(Entry* entry, Entry wanted) {
-    return Entry(
-        __atomic_exchange_n(reinterpret_cast<uint64_t*>(entry), wanted.raw(), __ATOMIC_SEQ_CST));
-}
-
 /// References for an entry that maps a frame, of which the caller holds the same ones.
 [[gnu::always_inline]] inline bool take_again(PageInfo& page, bool read_only) {
     if (!page.get_again()) [[unlikely]]
@@ -75,8 +68,32 @@ Entry exchange(Entry* entry, Entry wanted) {
     return false;
 }
 
-/// What stands at `new_address` goes into `entry`, and leaves its place.
-[[gnu::noinline]] Result<> move_entry(const Domain& domain, Entry* entry, uint64_t new_address) {
+/// Whether the entry maps the frame of a grant, with that access.
+[[gnu::always_inline]] inline bool maps(Entry e, Mfn frame, bool read_only) {
+    constexpr uint64_t kMatters = Entry::kAddress | Entry::kPresent | Entry::kWrite;
+    const Entry mapping(frame, Entry::kPresent | (read_only ? 0 : Entry::kWrite));
+    return (e.raw() & kMatters) == mapping.raw();
+}
+
+/// Takes the entry away if it maps the grant; the references go with it.
+[[gnu::always_inline]] inline bool clear_entry(Entry* entry, Mfn frame, bool read_only) {
+    // The very entry that was looked at goes: another vCPU may be changing it.
+    for (;;) {
+        const Entry now = pv::read_entry(entry);
+        if (!maps(now, frame, read_only)) [[unlikely]]
+            return false;
+        if (pv::exchange_entry(entry, now, Entry(), false)) [[likely]]
+            break;
+    }
+    PageInfo& page = page_of(frame);  // the caller's references keep it
+    if (!read_only) page.put_simple_type();
+    page.put();
+    return true;
+}
+
+/// What stands at `new_address` goes into `entry`, and leaves its place. Nobody else may change
+/// either of the two meanwhile.
+Result<> move_entry(const Domain& domain, Entry* entry, uint64_t new_address) {
     Entry* source = pv::find_leaf(current(), new_address);
     if (!source) return Errno::kEINVAL;
     const Entry replacement = *source;
@@ -85,17 +102,33 @@ Entry exchange(Entry* entry, Entry wanted) {
     return pv::replace_leaf(domain, domain.id, source, Entry(), false);
 }
 
+/// unmap_grant() with another entry in its place.
+[[gnu::noinline]] Result<> replace_grant(uint64_t host_address, Mfn frame, bool read_only,
+                                         uint32_t gntmap_flags, uint64_t new_address) {
+    const Domain& domain = *current().domain;
+    AloneGuard guard(current().domain->arch.paging_lock);
+    const Slot slot = find_slot(domain, host_address, gntmap_flags);
+    if (!slot.entry) return Errno::kEINVAL;
+    const Result<> result = maps(pv::read_entry(slot.entry), frame, read_only)
+                                ? move_entry(domain, slot.entry, new_address)
+                                : Result<>{Errno::kEINVAL};
+    if (slot.table) slot.table->put();
+    return result;
+}
+
 }  // namespace
 
 Result<> map_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t gntmap_flags) {
     const Domain& domain = *current().domain;
-    Entry wanted = paging::adjust_guest_leaf(grant_entry(frame, read_only, gntmap_flags));
-    LockGuard guard(current().domain->arch.paging_lock);
+    const Entry wanted = paging::adjust_guest_leaf(grant_entry(frame, read_only, gntmap_flags));
+    SharedGuard guard(current().domain->arch.paging_lock);
     const Slot slot = find_slot(domain, host_address, gntmap_flags);
     if (!slot.entry) return Errno::kEINVAL;
     const bool taken = take_again(page_of(frame), read_only);
     if (taken) [[likely]] {
-        const Entry old = exchange(slot.entry, wanted);
+        // Whether the processor saw the old page accessed or dirty is of no matter.
+        const Entry old(__atomic_exchange_n(reinterpret_cast<uint64_t*>(slot.entry), wanted.raw(),
+                                            __ATOMIC_SEQ_CST));
         if (old.present()) pv::put_leaf(old);
     }
     if (slot.table) slot.table->put();
@@ -104,25 +137,15 @@ Result<> map_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t gn
 
 Result<> unmap_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t gntmap_flags,
                      uint64_t new_address) {
+    if (new_address) [[unlikely]]
+        return replace_grant(host_address, frame, read_only, gntmap_flags, new_address);
     const Domain& domain = *current().domain;
-    LockGuard guard(current().domain->arch.paging_lock);
+    SharedGuard guard(current().domain->arch.paging_lock);
     const Slot slot = find_slot(domain, host_address, gntmap_flags);
     if (!slot.entry) return Errno::kEINVAL;
-    Result<> result;
-    constexpr uint64_t kMatters = Entry::kAddress | Entry::kPresent | Entry::kWrite;
-    const Entry mapping(frame, Entry::kPresent | (read_only ? 0 : Entry::kWrite));
-    if ((pv::read_entry(slot.entry).raw() & kMatters) != mapping.raw()) {
-        result = Errno::kEINVAL;
-    } else if (new_address) {
-        result = move_entry(domain, slot.entry, new_address);
-    } else {
-        exchange(slot.entry, Entry());
-        PageInfo& page = page_of(frame);  // the caller's references keep it
-        if (!read_only) page.put_simple_type();
-        page.put();
-    }
+    const bool cleared = clear_entry(slot.entry, frame, read_only);
     if (slot.table) slot.table->put();
-    return result;
+    return cleared ? Result<>{} : Result<>{Errno::kEINVAL};
 }
 
 #ifdef XENOLITH_HOST

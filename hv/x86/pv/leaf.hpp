@@ -16,7 +16,7 @@ void put_leaf(paging::Entry entry);
 
 /// Replaces an entry of a checked L1 table of `table_owner`, with all references; `slot` points
 /// into the direct map. `preserve_ad`: keep the processor's A and D bits. Under the paging lock of
-/// `table_owner`. Fails like get_leaf().
+/// `table_owner`, which may be shared. Fails like get_leaf().
 Result<> replace_leaf(const Domain& table_owner, DomId frame_owner, paging::Entry* slot,
                       paging::Entry wanted, bool preserve_ad);
 

@@ -65,7 +65,7 @@ Result<> write_pte_checked(uint64_t linear, uint64_t old_pte, uint64_t new_pte, 
                            bool& matched) {
     Vcpu& vcpu = arch::current();
     Domain& domain = *vcpu.domain;
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     PageRef table = TRY(leaf_table_at(linear));
     auto* slot = arch::mfn_to_virt<Entry>(table.mfn()) + (linear & ~kPageMask) / sizeof(Entry);
     matched = !compare || read_entry(slot).raw() == old_pte;
@@ -120,7 +120,7 @@ namespace {
 
 [[gnu::noinline]] Result<> change_base_pointer(Vcpu& vcpu, Mfn mfn) {
     Domain& domain = *vcpu.domain;
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     TRY(get_table_or_park(domain, mfn, PageType::kL4));
     const Mfn old = vcpu.arch.pv.kernel_table;
     set_kernel_table(vcpu, mfn);
@@ -142,7 +142,7 @@ Result<> new_base_pointer(Mfn mfn) {
 Result<> new_user_base_pointer(Mfn mfn) {
     Vcpu& vcpu = arch::current();
     Domain& domain = *vcpu.domain;
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     const Mfn table = vcpu.arch.pv.user_table;
     const Mfn wanted = mfn.raw() ? mfn : kInvalidMfn;
     if (table == wanted) return {};

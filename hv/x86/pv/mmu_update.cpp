@@ -64,10 +64,23 @@ Result<Owners> decode_owners(uint32_t foreigndom) {
 }
 
 /// What a run of requests has in common: whose tables and frames it is about, and the table of the
-/// request before, which is mostly that of the next. Lives under the tables' paging lock.
+/// request before, which is mostly that of the next. Holds the tables' paging lock, shared until a
+/// request is about something else than a leaf, and from then on alone (which the analysis of locks
+/// cannot follow).
 class Batch {
   public:
-    Batch(Domain& table_owner, DomId frame_owner) : tables_(table_owner), frames_(frame_owner) {}
+    Batch(Domain& table_owner, DomId frame_owner) XEN_TSA(no_thread_safety_analysis)
+        : tables_(table_owner), frames_(frame_owner) {
+        table_owner.arch.paging_lock.lock_shared();
+    }
+    ~Batch() XEN_TSA(no_thread_safety_analysis) {
+        if (alone_) [[unlikely]]
+            tables_.arch.paging_lock.unlock();
+        else
+            tables_.arch.paging_lock.unlock_shared();
+    }
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
 
     Result<> apply(const mmu_update& request);
 
@@ -77,12 +90,21 @@ class Batch {
     [[gnu::noinline]] Result<> update_other_page(uint64_t address, uint64_t value,
                                                  bool preserve_ad);
     [[gnu::noinline]] Result<> apply_other(const mmu_update& request);
+    void be_alone() XEN_TSA(no_thread_safety_analysis);
 
     Domain& tables_;
     DomId frames_;
     PageRef page_;                  ///< of the request before
     Mfn leaf_table_ = kInvalidMfn;  ///< the same, if it is a checked L1 table
+    bool alone_ = false;
 };
+
+void Batch::be_alone() {
+    if (alone_) return;
+    tables_.arch.paging_lock.unlock_shared();
+    tables_.arch.paging_lock.lock();
+    alone_ = true;
+}
 
 /// A frame that is no page table (any more): an ordinary write, while it is held writable.
 Result<> plain_write(PageInfo& page, uint64_t* slot, uint64_t value) {
@@ -100,7 +122,8 @@ constexpr bool is_checked_leaf_table(uint64_t type_word) {
 }
 
 /// The usual: an entry of the L1 table that the last request was about. Nobody can change what the
-/// frame is meanwhile but an update of a table above it, which forgets it (update_other_page).
+/// frame is meanwhile but who has the lock alone: an update of ours of a table above it, which
+/// forgets it (update_other_page).
 Result<> Batch::update_entry(uint64_t address, uint64_t value, bool preserve_ad) {
     if (mfn_of(address) != leaf_table_) {
         if (!page_ || page_.mfn() != mfn_of(address))
@@ -116,9 +139,14 @@ Result<> Batch::update_entry(uint64_t address, uint64_t value, bool preserve_ad)
 /// An entry of a higher table, or a word of a frame that is none. `page_` is its frame.
 Result<> Batch::update_other_page(uint64_t address, uint64_t value, bool preserve_ad) {
     leaf_table_ = kInvalidMfn;
+    be_alone();
     PageInfo& page = *page_.get();
     auto* slot = arch::machine_to_virt<uint64_t>(address);
     const uint64_t word = page.type.load(std::memory_order_acquire);
+    // It may have become one while nobody had the lock.
+    if (is_checked_leaf_table(word))
+        return replace_leaf(tables_, frames_, reinterpret_cast<Entry*>(slot), Entry(value),
+                            preserve_ad);
     const PageType type = page.page_type();
     const bool table =
         type >= PageType::kL1 && type <= PageType::kL4 && (word & PageInfo::kTypeCountMask);
@@ -180,7 +208,6 @@ Outcome update_tables(Domain& tables, DomId frames, uint64_t address, uint64_t c
     uint64_t left = wanted;
     Result<> result;
     {
-        LockGuard guard(tables.arch.paging_lock);
         Batch batch(tables, frames);
         for (; left; --left, address += sizeof(mmu_update)) {
             if ((left & 63) == 0 && left != wanted && preempt_requested()) {
@@ -241,7 +268,7 @@ Outcome update_va(uint64_t linear, uint64_t value, uint64_t flags, DomId frames)
         return again(linear, value, flags);
     Result<> result = Errno::kEINVAL;
     {
-        LockGuard guard(domain.arch.paging_lock);
+        SharedGuard guard(domain.arch.paging_lock);
         if (Entry* slot = find_leaf(vcpu, linear))
             result = replace_leaf(domain, frames, slot, Entry(value), false);
     }

@@ -17,12 +17,12 @@ namespace {
 using namespace pv;
 
 Result<> pin(Domain& domain, Mfn mfn, PageType type) {
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     return pin_table(domain, mfn, type);
 }
 
 Result<> unpin(Domain& domain, Mfn mfn) {
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     return unpin_table(domain, mfn);
 }
 

@@ -316,7 +316,7 @@ Result<> finish_parked(Vcpu& vcpu) {
     // A control domain may have unpinned another domain's table: that domain cannot be gone, since
     // the table still holds its frames.
     DomainRef owner = TRY(Domain::find(vcpu.arch.pv.parked_domain));
-    LockGuard guard(owner->arch.paging_lock);
+    AloneGuard guard(owner->arch.paging_lock);
     TRY(put_table(*owner, parked, Preempt::kYes));
     parked = kInvalidMfn;
     return {};

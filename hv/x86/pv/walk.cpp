@@ -36,7 +36,7 @@ namespace {
 Result<Mfn> frame_at(Domain& domain, uint64_t linear) {
     const Vcpu* vcpu = domain.vcpu(0);
     if (!vcpu || !paging::is_guest_address(linear)) return Errno::kEFAULT;
-    LockGuard guard(domain.arch.paging_lock);
+    AloneGuard guard(domain.arch.paging_lock);
     if (vcpu->arch.pv.kernel_table == kInvalidMfn) return Errno::kEFAULT;
     const pv::Walk found = pv::walk(domain, vcpu->arch.pv.kernel_table, linear);
     if (!found.complete) return Errno::kEFAULT;

@@ -219,4 +219,56 @@ TEST(mmu_update_bad_request, "mmu_update: unknown command bits, bad table frame,
     CHECK_EQ(hypercall(__HYPERVISOR_mmu_update, 0x1000, 1, 0, DOMID_SELF), -kEFAULT);
 }
 
+namespace {
+
+constexpr unsigned kRaces = 20000;
+uint64_t raced[2];  // the frames that both vCPUs put into the same entries
+Window race_window;
+volatile unsigned refused;
+volatile bool raced_through;
+
+void race_by_list() {
+    for (unsigned i = 0; i < kRaces; ++i) {
+        const uint64_t first = machine_address(&race_window.l1[0]);
+        mmu_update_t list[] = {{first, pte(raced[i & 1], kDataFlags)},
+                               {first + 8, pte(raced[0], kReadOnlyFlags)},
+                               {first, 0},
+                               {first + 8, pte(raced[1], kDataFlags)}};
+        if (mmu_update(list, 4)) refused = refused + 1;
+    }
+}
+
+void race_by_address() {
+    for (unsigned i = 0; i < kRaces; ++i)
+        for (unsigned entry = 0; entry < 2; ++entry) {
+            const uint64_t value = i % 3 ? pte(raced[i & 1], kDataFlags) : 0;
+            if (update_va_mapping(race_window.va(entry), value)) refused = refused + 1;
+        }
+}
+
+}  // namespace
+
+TEST(mmu_update_two_vcpus, "mmu_update and update_va_mapping: two vCPUs change the same entries",
+     "cpus=2;vcpus=2") {
+    race_window = open_window();
+    void* pages[2] = {alloc_page(), alloc_page()};
+    for (unsigned i = 0; i < 2; ++i) raced[i] = mfn_of(pages[i]);
+    refused = 0;
+    raced_through = false;
+    start_second_vcpu([] {
+        race_by_address();
+        raced_through = true;
+    });
+    race_by_list();
+    CHECK(wait_for([] { return raced_through; }, 20'000'000'000));
+    CHECK_EQ(refused, 0);
+    for (unsigned entry = 0; entry < 2; ++entry) CHECK_EQ(race_window.map(entry, 0), 0);
+    // No reference too many was left, or they could not become tables; none too few was, or they
+    // would be free by now and not ours.
+    for (void* page : pages) {
+        CHECK_EQ(pin(page, 1), 0);
+        CHECK_EQ(unpin(page), 0);
+    }
+}
+
 }  // namespace guest
