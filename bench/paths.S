@@ -6,6 +6,7 @@
     .text
     .globl time_hypercall, time_nothing, time_read_cr0, time_iret, time_page_fault, page_fault_entry
     .globl time_page_fault_and_back, page_fault_back_entry, system_call_entry
+    .globl time_event_round, event_round_entry
 time_hypercall:
     push %rbx
     push %rbp
@@ -189,6 +190,33 @@ probe_after_fault:
     pop %r15
     pop %r14
     pop %r13
+    pop %r12
+    pop %rbp
+    pop %rbx
+    ret
+
+// uint32_t time_event_round(evtchn_send_t*): an event there, then sleep; to the upcall of the answer.
+time_event_round:
+    push %rbx
+    push %rbp
+    push %r12
+    mov %rsp, %rbp
+    mov %rdi, %r12
+    rdtsc
+    mov %eax, %ebx
+    mov %r12, %rsi
+    mov $4, %edi                        // EVTCHNOP_send
+    mov $32, %eax
+    syscall
+    xor %esi, %esi
+1:  mov $1, %edi                        // SCHEDOP_block, which lets upcalls in
+    mov $29, %eax
+    syscall
+    jmp 1b
+event_round_entry:
+    rdtsc
+    sub %ebx, %eax
+    mov %rbp, %rsp
     pop %r12
     pop %rbp
     pop %rbx

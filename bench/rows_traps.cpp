@@ -1,6 +1,5 @@
 // Ways in and out of the guest that are no hypercall of their own: iret, exceptions and system
-// calls bounced to the guest's kernel, a timer's interrupt, and a turn of another domain's vCPU.
-#include "child.hpp"
+// calls bounced to the guest's kernel, and a timer's interrupt.
 #include "events.hpp"
 #include "measure.hpp"
 #include "memory.hpp"
@@ -95,24 +94,6 @@ TEST(timer, "the timer's interrupt while the guest runs, with the upcall masked"
                return static_cast<uint32_t>(longest - usual);
            }));
     CHECK_EQ(close_port(port), 0);
-}
-
-TEST(vcpu_switch, "to the vCPU of another domain and back, by SCHEDOP_yield on both sides", "") {
-    static volatile Mailbox* mailbox;
-    Child child;
-    mailbox = &child.mailbox();
-    // A scheduler need not heed every yield: only those count that the child had one turn for.
-    report("vcpu_switch", net([] {
-               for (unsigned i = 0;; ++i) {
-                   if (i == 1000) fail("the other domain never has just one turn");
-                   const uint64_t turns = mailbox->turns;
-                   const uint32_t ticks =
-                       time_hypercall(__HYPERVISOR_sched_op, SCHEDOP_yield, 0, 0, 0);
-                   if (mailbox->turns == turns + 1) return ticks;
-               }
-           }),
-           0, 2);
-    child.destroy();
 }
 
 TEST(defences, "a hypercall and a fault for who looks at the machine from outside (defences.py)",

@@ -3,7 +3,7 @@
 #include "print.hpp"
 #include "test.hpp"
 
-extern "C" const unsigned char puppet_start[], puppet_end[];
+extern "C" const unsigned char puppet_start[], puppet_upcall[], puppet_end[];
 
 namespace guest {
 
@@ -193,6 +193,13 @@ long Child::call(unsigned number, Arg a1, Arg a2, Arg a3, Arg a4, Arg a5) {
     if (!wait_for([this] { return mailbox_->done == mailbox_->request; }))
         fail("the second domain does not answer call %u, its flags are 0x%x", number, info().flags);
     return mailbox_->result;
+}
+
+void Child::echo_events(evtchn_port_t port) {
+    const Arg entry = va(4) + static_cast<Arg>(puppet_upcall - puppet_start);
+    CHECK_EQ(call(__HYPERVISOR_set_callbacks, entry, entry, entry), 0);
+    scratch_as<evtchn_send_t>()->port = port;
+    order(kEcho, va(kSharedInfoPage), scratch(0));
 }
 
 xen_domctl_getdomaininfo_t Child::info() const {

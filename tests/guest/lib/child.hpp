@@ -33,7 +33,16 @@ struct Mailbox {
 static_assert(offsetof(Mailbox, scratch) == 256 && sizeof(Mailbox) == kPageSize);
 
 /// Calls above the hypercalls' numbers that puppet.S carries out.
-enum PuppetCall : unsigned { kRead = 0x1000, kWriteWord, kInvalid, kInPort, kSpin, kBreak, kJump };
+enum PuppetCall : unsigned {
+    kRead = 0x1000,
+    kWriteWord,
+    kInvalid,
+    kInPort,
+    kSpin,
+    kBreak,
+    kJump,
+    kEcho
+};
 
 class Child {
   public:
@@ -78,6 +87,10 @@ class Child {
     void forget();
     /// forget() and destroy_domain().
     void destroy();
+
+    /// Has the child do nothing any more but sleep, and send an event on `port` of its own from
+    /// each upcall. Its scratch words are in use from then on.
+    void echo_events(evtchn_port_t port);
 
   private:
     void add_memory();

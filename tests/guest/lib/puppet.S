@@ -2,7 +2,7 @@
 // otherwise. Position-independent, without a stack; rbx holds the page (Mailbox in child.hpp).
 
     .text
-    .globl puppet_start, puppet_end
+    .globl puppet_start, puppet_upcall, puppet_end
 puppet_start:
 1:  incq 72(%rbx)                       // turns
     mov 0(%rbx), %rcx
@@ -30,6 +30,8 @@ puppet_start:
     je break
     cmp $0x1006, %rax
     je jump
+    cmp $0x1007, %rax
+    je echo
     mov 48(%rbx), %rdx
     mov 56(%rbx), %r10
     mov 64(%rbx), %r8
@@ -59,6 +61,27 @@ jump:
 spin:
     incq 72(%rbx)
     jmp spin
+
+// Sleeps, and answers each event by one: rdi = the shared info, rsi = an evtchn_send_t. For good.
+echo:
+    mov %rdi, %r12
+    mov %rsi, %r13
+    mov %rsp, %r14
+4:  mov $29, %eax                       // sched_op block, which lets upcalls in
+    mov $1, %edi
+    xor %esi, %esi
+    syscall
+    jmp 4b
+puppet_upcall:                          // nobody goes back: the next block begins anew
+    mov %r14, %rsp
+    movb $0, 0(%r12)                    // vcpu_info[0].evtchn_upcall_pending
+    movq $0, 8(%r12)                    // .evtchn_pending_sel
+    movq $0, 2048(%r12)                 // evtchn_pending[0]
+    mov $32, %eax                       // event_channel_op send
+    mov $4, %edi
+    mov %r13, %rsi
+    syscall
+    jmp 4b
 puppet_end:
 
     .section .note.GNU-stack, "", @progbits
