@@ -19,7 +19,7 @@ from xenolith.session import PATIENCE, Session
 
 SECONDS = 120 * PATIENCE
 # A panic, in stock Xen's words; and Domain 0's kernel at work, which must not come to be.
-PANIC = re.compile(r"Panic on CPU|panic|Dom0 (halted|crashed)|\(XEN\) .*(refus|cannot|error|too little|not enough)", re.I)
+PANIC = re.compile(r"Panic on CPU|panic|Dom(ain )?0 (halted|crashed|has shut down)|\(XEN\) .*(refus|cannot|error|too little|not enough)", re.I)
 STARTED = "xenolith: Domain 0 is up"
 
 
