@@ -19,10 +19,7 @@ class XEN_TSA(capability("shared_mutex")) SharedSpinLock {
     void lock() XEN_TSA(acquire_capability()) XEN_TSA(no_thread_safety_analysis) {
         queue_.lock();
         users_.fetch_or(kAlone, std::memory_order_acquire);
-        while (users_.load(std::memory_order_acquire) != kAlone) {
-            if (locks_broken.load(std::memory_order_relaxed)) break;
-            spin_wait();
-        }
+        wait_until([&] { return users_.load(std::memory_order_acquire) == kAlone; });
     }
     void unlock() XEN_TSA(release_capability()) XEN_TSA(no_thread_safety_analysis) {
         // Not a plain store: others may just be finding out that it is taken (wait_shared).

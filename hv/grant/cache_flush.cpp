@@ -52,7 +52,8 @@ Outcome cache_flush_batch(Batch batch) {
     GuestIn<gnttab_cache_flush> ops(batch.address.raw());
     Domain& user = *arch::current().domain;
     for (uint32_t i = 0; i < batch.count; ++i) {
-        if (i && preempt_requested()) return batch.continue_after(i, sizeof(gnttab_cache_flush));
+        if (i && preempt_requested())
+            return batch.continue_after(i, GNTTABOP_cache_flush, sizeof(gnttab_cache_flush));
         auto op = ops.load(i);
         if (!op) return Errno::kEFAULT;
         if (auto flushed = flush_one(user, *op); !flushed) return Fail{flushed.error()};

@@ -18,19 +18,26 @@ namespace {
 using Source = CopyEnd<Access::kRead>;
 using Destination = CopyEnd<Access::kWrite>;
 
-inline Status copy_one(const gnttab_copy& op, Source& from, Destination& to) {
-    Status status = from.open(op.source, op.flags & GNTCOPY_source_gref);
-    if (status != GNTST_okay) return status;
-    status = to.open(op.dest, op.flags & GNTCOPY_dest_gref);
-    if (status != GNTST_okay) return status;
-
+/// Why an element asks for bytes that it may not have.
+Status not_covered(const gnttab_copy& op) {
     const uint32_t length = op.len;
-    if (op.source.offset + length > kPageSize || op.dest.offset + length > kPageSize)
-        return GNTST_bad_copy_arg;
-    if (!from.covers(op.source.offset, length) || !to.covers(op.dest.offset, length))
-        return GNTST_general_error;
+    return op.source.offset + length > kPageSize || op.dest.offset + length > kPageSize
+               ? GNTST_bad_copy_arg
+               : GNTST_general_error;
+}
+
+[[gnu::always_inline]] inline Status copy_one(Domain& caller, const gnttab_copy& op, Source& from,
+                                              Destination& to) {
+    Status status = from.open(caller, op.source, op.flags & GNTCOPY_source_gref);
+    if (status != GNTST_okay) [[unlikely]]
+        return status;
+    status = to.open(caller, op.dest, op.flags & GNTCOPY_dest_gref);
+    if (status != GNTST_okay) [[unlikely]]
+        return status;
+    if (!from.covers(op.source.offset, op.len) || !to.covers(op.dest.offset, op.len)) [[unlikely]]
+        return not_covered(op);
     // Source and destination may be one frame, and overlap.
-    if (length) memmove(to.at(op.dest.offset), from.at(op.source.offset), length);
+    if (op.len) memmove(to.at(op.dest.offset), from.at(op.source.offset), op.len);
     return GNTST_okay;
 }
 
@@ -39,21 +46,20 @@ inline Status copy_one(const gnttab_copy& op, Source& from, Destination& to) {
 Outcome copy_batch(Batch batch) {
     using Op = gnttab_copy;
     Domain& caller = *arch::current().domain;
-    Source from(caller);
-    Destination to(caller);
-    for (uint32_t i = 0; i < batch.count; ++i) {
-        if (i % kElementsPerLook == kElementsPerLook - 1 && preempt_requested())
-            return batch.continue_after(i, sizeof(Op));
+    Source from;
+    Destination to;
+    for (uint32_t i = 0; i < batch.count;) {
         GuestElement<Op> element(batch.address, i);
         Op op;
         if (!element.fetch(op)) return Errno::kEFAULT;
-        op.status = copy_one(op, from, to);
-        if (op.status != GNTST_okay) [[unlikely]] {
+        const Status status = copy_one(caller, op, from, to);
+        if (status != GNTST_okay) [[unlikely]] {
             from.close();
             to.close();
         }
-        if (!element.store<offsetof(Op, status), offsetof(Op, status) + sizeof(op.status)>(op))
-            return Errno::kEFAULT;
+        if (!element.store_member<offsetof(Op, status)>(status)) return Errno::kEFAULT;
+        if (++i < batch.count && i % kElementsPerLook == 0 && preempt_requested())
+            return batch.continue_after(i, GNTTABOP_copy, sizeof(Op));
     }
     return Outcome{};
 }

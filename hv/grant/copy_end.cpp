@@ -6,25 +6,27 @@
 
 namespace hv::grant {
 
+/// Null: why_no_table() says the reason.
 template <Access kAccess>
-Status CopyEnd<kAccess>::open_grant_of(domid_t domid) {
-    if (!granter_ || granter_->id != DomId{domid}) {
-        Domain* found = domain_table::peek(DomId{domid});
-        if (!found) return GNTST_bad_domain;
-        if (!policy::check(policy::Op::kSendTo, caller_, found)) return GNTST_permission_denied;
-        granter_ = found;
-    }
-    return open_grant(*granter_);
+GrantTable* CopyEnd<kAccess>::table_of(const Domain& caller, domid_t granter) const {
+    if (table_ && table_->domain.id == DomId{granter}) return table_;
+    Domain* found = domain_table::peek(DomId{granter});
+    const bool may = found && policy::check(policy::Op::kSendTo, caller, found);
+    return may ? found->grants : nullptr;
 }
 
 template <Access kAccess>
-Status CopyEnd<kAccess>::open_transitive() {
+Status CopyEnd<kAccess>::why_no_table(domid_t granter) {
+    return domain_table::peek(DomId{granter}) ? GNTST_permission_denied : GNTST_bad_domain;
+}
+
+template <Access kAccess>
+Status CopyEnd<kAccess>::open_transitive(DomId user, uint32_t ref) {
     GrantTable& table = *table_;
-    const auto ref = static_cast<uint32_t>(name_);
     Via via;
     {
         LockGuard guard(table.lock);
-        const Status status = pin_to_follow(table, ref, caller_.id, kAccess, via);
+        const Status status = pin_to_follow(table, ref, user, kAccess, via);
         if (status != GNTST_okay) return status;
     }
     // One table's lock at a time: both entries are pinned, so neither changes meanwhile.
@@ -44,16 +46,14 @@ Status CopyEnd<kAccess>::follow(const Via& via) {
     LockGuard guard(table.lock);
     // Only one step: a transitive entry there is none that permits access.
     const Status status = pin_any(table, via.ref, table_->domain.id, kAccess, Purpose::kCopy, pin_);
-    if (status != GNTST_okay) return status;
-    via_table_ = &table;
-    via_ref_ = via.ref;
-    return GNTST_okay;
+    if (status == GNTST_okay) further_ = {&table, via.ref};
+    return status;
 }
 
 template <Access kAccess>
-void CopyEnd<kAccess>::close_transitive() {
-    LockGuard guard(via_table_->lock);
-    unpin(*via_table_, via_ref_, kAccess);
+void CopyEnd<kAccess>::close_further() {
+    LockGuard guard(further_.table->lock);
+    unpin(*further_.table, further_.ref, kAccess);
 }
 
 template class CopyEnd<Access::kRead>;

@@ -73,7 +73,7 @@ constexpr uint32_t kKinds = Maptrack::kKinds;
     Pin pinned;
     const Status status = pin_kinds(table, mapper.id, op, access, pinned);
     if (status != GNTST_okay) return status;
-    const Mfn frame = pinned.frame;
+    const Mfn frame = mfn_of(*pinned.page);
     if ((flags & GNTMAP_host_map) &&
         !arch::map_grant(op.host_addr, frame, access == Access::kRead, flags)) [[unlikely]] {
         unpin_kinds(table, op, access, *pinned.page);
@@ -104,9 +104,7 @@ constexpr uint32_t kKinds = Maptrack::kKinds;
 Outcome map_batch(Batch batch) {
     using Op = gnttab_map_grant_ref;
     Domain& mapper = *arch::current().domain;
-    for (uint32_t i = 0; i < batch.count; ++i) {
-        if (i % kElementsPerLook == kElementsPerLook - 1 && preempt_requested())
-            return batch.continue_after(i, sizeof(Op));
+    for (uint32_t i = 0; i < batch.count;) {
         GuestElement<Op> element(batch.address, i);
         Op op;
         if (!element.fetch(op)) return Errno::kEFAULT;
@@ -115,6 +113,8 @@ Outcome map_batch(Batch batch) {
         op.status = granter ? map_one(mapper, *granter, op) : Status{GNTST_bad_domain};
         // What is only read stays as the guest has it.
         if (!element.store<offsetof(Op, dom), sizeof(Op)>(op)) return Errno::kEFAULT;
+        if (++i < batch.count && i % kElementsPerLook == 0 && preempt_requested())
+            return batch.continue_after(i, GNTTABOP_map_grant_ref, sizeof(Op));
     }
     return Outcome{};
 }

@@ -18,11 +18,10 @@ namespace hv::grant {
 /// to be passed in registers.
 struct Batch {
     GuestAddress address;
-    uint32_t command;
     uint32_t count;
 
     /// To be issued again for the elements from `done` on.
-    Outcome continue_after(uint32_t done, size_t element_size) const {
+    Outcome continue_after(uint32_t done, uint32_t command, size_t element_size) const {
         return continue_with({command, address.at(done, element_size), count - done});
     }
 };

@@ -134,7 +134,8 @@ Status pin_any(GrantTable& table, uint32_t ref, DomId user, Access access, Purpo
         return status;
     }
     entry.uses += ActiveEntry::one(access);
-    pin = {page, entry.frame, entry.start, uint32_t{entry.start} + entry.length};
+    const uint32_t end = uint32_t{entry.start} + entry.length;
+    pin = {page, entry.start, end < kPageSize ? end : uint32_t{kPageSize}};
     return GNTST_okay;
 }
 

@@ -45,7 +45,7 @@ inline constexpr Status kRetry = 1;
     entry.start = 0;
     entry.length = kPageSize;
     entry.is_sub_page = false;
-    pin = {page, *mfn, 0, kPageSize};
+    pin = {page, 0, kPageSize};
     return GNTST_okay;
 }
 

@@ -69,9 +69,8 @@ enum class Purpose : uint8_t {
 /// A use of a grant: what pin() gives and unpin() takes back.
 struct Pin {
     PageInfo* page;  ///< holds a general reference, and for writing a writable type
-    Mfn frame;
     uint32_t start;  ///< bytes [start, end) of the frame may be accessed
-    uint32_t end;
+    uint32_t end;    ///< at most kPageSize
 };
 
 }  // namespace grant
@@ -150,10 +149,13 @@ Status pin_again(GrantTable& table, uint32_t ref, Access access, PageInfo& page)
 
 /// The references that a use has on a frame of `owner`'s: one to keep it, one of type to write to
 /// it. GNTST_bad_page: not its frame; _general_error: nobody may write to it.
-inline Status take_page(PageInfo* page, DomId owner, Access access) {
-    if (!page || !page->get(owner)) return GNTST_bad_page;
-    if (access == Access::kRead) return GNTST_okay;
-    if (!page->has(PageInfo::kReadOnly) && page->get_writable_type()) [[likely]]
+[[gnu::always_inline]] inline Status take_page(PageInfo* page, DomId owner, Access access) {
+    const bool write = access == Access::kWrite;
+    if (!page || !page->get(owner, write ? PageInfo::kReadOnly : 0)) [[unlikely]]
+        return write && page && page->owned_by(owner) && page->has(PageInfo::kReadOnly)
+                   ? GNTST_general_error
+                   : GNTST_bad_page;
+    if (!write || page->get_writable_type()) [[likely]]
         return GNTST_okay;
     page->put();
     return GNTST_general_error;

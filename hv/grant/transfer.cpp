@@ -98,7 +98,7 @@ Outcome transfer_batch(Batch batch) {
     Domain& giver = *arch::current().domain;
     for (uint32_t i = 0; i < batch.count; ++i) {
         if (i % kElementsPerLook == kElementsPerLook - 1 && preempt_requested())
-            return batch.continue_after(i, sizeof(gnttab_transfer));
+            return batch.continue_after(i, GNTTABOP_transfer, sizeof(gnttab_transfer));
         auto op = ops.load(i);
         if (!op) return Errno::kEFAULT;
         op->status = transfer_one(giver, *op);

@@ -125,7 +125,7 @@ template <class Op>
     return reached;
 }
 
-template <class Op>
+template <class Op, uint32_t kCommand>
 Outcome unmap_all(Batch batch) {
     Domain& mapper = *arch::current().domain;
     for (uint32_t done = 0; done < batch.count;) {
@@ -133,7 +133,7 @@ Outcome unmap_all(Batch batch) {
         if (!unmap_some<Op>(mapper, batch.address, done, some)) return Errno::kEFAULT;
         done += some;
         if (done < batch.count && preempt_requested())
-            return batch.continue_after(done, sizeof(Op));
+            return batch.continue_after(done, kCommand, sizeof(Op));
     }
     return Outcome{};
 }
@@ -141,11 +141,11 @@ Outcome unmap_all(Batch batch) {
 }  // namespace
 
 Outcome unmap_batch(Batch batch) {
-    return unmap_all<gnttab_unmap_grant_ref>(batch);
+    return unmap_all<gnttab_unmap_grant_ref, GNTTABOP_unmap_grant_ref>(batch);
 }
 
 Outcome unmap_and_replace_batch(Batch batch) {
-    return unmap_all<gnttab_unmap_and_replace>(batch);
+    return unmap_all<gnttab_unmap_and_replace, GNTTABOP_unmap_and_replace>(batch);
 }
 
 bool release_mappings(Domain& domain) {

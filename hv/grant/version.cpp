@@ -128,7 +128,7 @@ Outcome swap_batch(Batch batch) {
     GrantTable& table = *arch::current().domain->grants;
     for (uint32_t i = 0; i < batch.count; ++i) {
         if (i % kElementsPerLook == kElementsPerLook - 1 && preempt_requested())
-            return batch.continue_after(i, sizeof(gnttab_swap_grant_ref));
+            return batch.continue_after(i, GNTTABOP_swap_grant_ref, sizeof(gnttab_swap_grant_ref));
         auto op = ops.load(i);
         if (!op) return Errno::kEFAULT;
         op->status = swap(table, op->ref_a, op->ref_b);

@@ -38,6 +38,19 @@ class GuestElement {
         });
 #endif
     }
+    /// The same for the member at kAt alone, whose new value need not be in what was fetched.
+    template <size_t kAt, class Member>
+    [[gnu::always_inline]] bool store_member(Member value) const {
+        static_assert(kAt + sizeof(Member) <= sizeof(T));
+#ifdef XENOLITH_HOST
+        return arch::copy_to_guest(linear_ + kAt, &value, sizeof(Member)).ok();
+#else
+        return copy_words<0, sizeof(Member)>([&]<class Word>(size_t) {
+            static_assert(sizeof(Word) == sizeof(Member));
+            return cpu::store_word<Word>(linear_ + kAt, &value);
+        });
+#endif
+    }
 
   private:
 #ifndef XENOLITH_HOST

@@ -88,11 +88,13 @@ class PageInfo {
     }
 
     /// One general reference if the frame is allocated to `owner`; false if not, or at the limit.
-    bool get(DomId owner) {
-        const uint64_t want = kOwned | (uint64_t{owner.raw()} << kOwnerShift);
+    /// `without`: flags that it must not have.
+    bool get(DomId owner, uint64_t without = 0) {
+        // kOwned and the owner are 16 bits of their own.
+        const auto want = static_cast<uint16_t>(kOwned >> kOwnerShift | owner.raw());
         uint64_t now = refs.load(std::memory_order_relaxed);
         do {
-            if ((now & (kOwned | kOwnerMask)) != want) return false;
+            if (static_cast<uint16_t>(now >> kOwnerShift) != want || (now & without)) return false;
             // Neither 0 nor the limit.
             if (static_cast<uint32_t>(now + 1) <= 1) return false;
         } while (!refs.compare_exchange_weak(now, now + 1, std::memory_order_acquire,
@@ -114,8 +116,9 @@ class PageInfo {
     /// one. False if the frame is in use as something else. Page tables: pv/page_type.hpp.
     bool get_writable_type() {
         uint64_t now = type.load(std::memory_order_acquire);
-        const uint64_t count = now & kTypeCountMask;
-        if ((now & kTypeMask) == kWritableType && count && count != kTypeCountMask &&
+        // Type and count as one number: at least one of that type, and not the limit.
+        const auto used = static_cast<uint32_t>(now & (kTypeMask | kTypeCountMask));
+        if (used - (kWritableType | 1) < kTypeCountMask - 1 &&
             type.compare_exchange_strong(now, now + 1, std::memory_order_acq_rel))
             return true;
         return first_writable_type(now);
@@ -131,7 +134,7 @@ class PageInfo {
     }
 
   private:
-    static constexpr uint64_t kWritableType = uint64_t{static_cast<uint8_t>(PageType::kWritable)}
+    static constexpr uint32_t kWritableType = uint32_t{static_cast<uint8_t>(PageType::kWritable)}
                                               << kTypeShift;
 
     // What the functions above come to when they find anything but the usual; all cases, given the

@@ -44,6 +44,13 @@ TEST_F(PageTest, OnlyTheOwnerGetsReferences) {
     EXPECT_EQ(page_->ref_count(), 2u);
     EXPECT_EQ(*page_->owner(), kOwner);
     page_->put();
+
+    page_->refs.fetch_or(PageInfo::kReadOnly);
+    EXPECT_FALSE(page_->get(kOwner, PageInfo::kReadOnly));
+    EXPECT_TRUE(page_->get(kOwner));
+    page_->put();
+    EXPECT_EQ(page_->ref_count(), 1u);
+    page_->refs.fetch_and(~PageInfo::kReadOnly);
 }
 
 TEST_F(PageTest, CountsRefuseToOverflow) {
@@ -57,6 +64,9 @@ TEST_F(PageTest, CountsRefuseToOverflow) {
     ASSERT_TRUE(page_->get_writable_type());
     const uint64_t type = page_->type.load();
     page_->type.store(type | PageInfo::kTypeCountMask);
+    EXPECT_FALSE(page_->get_writable_type());
+    page_->type.store((type | PageInfo::kTypeCountMask) - 1);
+    EXPECT_TRUE(page_->get_writable_type()) << "one below the limit";
     EXPECT_FALSE(page_->get_writable_type());
     page_->type.store(type);
     page_->put_simple_type();

@@ -2,6 +2,7 @@
  *
  *   SYSCALL stub of the CPU -> entry_syscall -> the table in use[rax](…)   -> to_guest
  *                                            -> hv_system_call(regs)       -> to_guest
+ *   guest's page fault      -> entry_page_fault -> hv_guest_page_fault(regs) -> to_guest
  *   guest's exception       -> entry_common  -> hv_guest_exception(regs)   -> to_guest
  *   our own                 -> entry_common  -> hv_own_exception(regs)     -> restore_hv
  *   interrupt               -> entry_common  -> hv_irq_entry(regs)         -> exit_work / restore_hv
@@ -176,7 +177,19 @@ entry_syscall32:
 .Lvector_syscall32:
         .long 0, VECTOR_SYSCALL32
 
-/* Exceptions and interrupts: the stubs have made the frame complete up to entry_vector. */
+/* Exceptions and interrupts: the stubs have made the frame complete up to entry_vector. Page faults,
+ * by far the most frequent, go by themselves. */
+entry_page_fault:
+        SAVE_REGISTERS
+        testb $3, REG_CS(%rsp)
+        jz .Lfrom_hv
+        LOAD_CR3 CPUINFO_HV_CR3, %rsp, %rcx
+        cld
+        CLEAR_REGISTERS
+        mov %rsp, %rdi
+        call hv_guest_page_fault
+        jmp .Lreload_vcpu
+
 entry_common:
         SAVE_REGISTERS
         testb $3, REG_CS(%rsp)
@@ -265,6 +278,8 @@ entry_stubs:
         movl $vector, 4(%rsp)
         .if vector == 1 || vector == 2 || vector == 8 || vector == 18
         jmp entry_ist
+        .elseif vector == 14
+        jmp entry_page_fault
         .else
         jmp entry_common
         .endif

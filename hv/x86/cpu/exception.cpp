@@ -73,7 +73,7 @@ void hypervisor_exception(Registers& regs) {
         regs.r14, regs.r15);
 }
 
-[[gnu::noinline]] void guest_exception(Registers& regs) {
+void guest_exception(Registers& regs) {
     const uint32_t vector = regs.entry_vector;
     if (vector == kVectorMachineCheck || vector == kVectorDoubleFault)
         panic("machine check or double fault (vector {}) while a guest ran, rip {:x}", vector,
@@ -99,11 +99,15 @@ extern "C" void hv_exit_work() {
     } while (softirq_pending());
 }
 
-// Both may begin with EFLAGS.AC as the interrupted code had it.
+// All may begin with EFLAGS.AC as the interrupted code had it.
 extern "C" void hv_guest_exception(arch::Registers* regs) {
     if (cpu::features().smap) asm volatile("clac" ::: "memory");
-    if (regs->entry_vector == cpu::kVectorPageFault) return pv::guest_page_fault(*regs);
     cpu::guest_exception(*regs);
+}
+
+extern "C" void hv_guest_page_fault(arch::Registers* regs) {
+    if (cpu::features().smap) asm volatile("clac" ::: "memory");
+    pv::guest_page_fault(*regs);
 }
 
 extern "C" void hv_own_exception(arch::Registers* regs) {

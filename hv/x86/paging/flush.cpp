@@ -12,31 +12,38 @@
 namespace hv::arch {
 namespace {
 
-// What a request asks for: a page by its address, or one of these, which are no page's.
-constexpr uint64_t kEverything = ~uint64_t{0};
-constexpr uint64_t kCaches = kEverything - 1;
-
-// One request at a time, under the lock; `pending` is who still has to serve it.
-SpinLock request_lock{static_cast<uint8_t>(Rank::kFlush)};
-std::atomic<uint64_t> request_linear{kEverything};
-AtomicCpuMask pending;
-
-// Counts flushes of whole TLBs; a CPU's own value is what it was when it last began one.
-std::atomic<uint32_t> flush_clock{1};
-PerCpu<std::atomic<uint32_t>> flushed_at;
+// Whole TLBs. Nobody waits for who asks the same: a CPU that is behind is marked, and each who asks
+// waits until it has begun a flush after they asked, at whoever's request or by itself.
+std::atomic<uint64_t> flush_clock{1};      ///< counts them
+PerCpu<std::atomic<uint64_t>> flushed_at;  ///< a CPU's own: what that was when it last began one
+AtomicCpuMask wanted;
 AtomicCpuMask guest_loaded;
+
+// Single pages and caches: one request at a time, under the lock; `pending` is who still has to
+// serve it. It asks for a page by its address, or for what is no page's.
+constexpr uint64_t kCaches = ~uint64_t{0};
+SpinLock request_lock{static_cast<uint8_t>(Rank::kFlush)};
+std::atomic<uint64_t> request_linear{kCaches};
+AtomicCpuMask pending;
 
 void flush_page_local(uint64_t linear) {
     asm volatile("invlpg (%0)" ::"r"(linear) : "memory");
 }
 
 void serve(uint64_t what) {
-    if (what == kEverything)
-        flush_tlb_local();
-    else if (what == kCaches)
+    if (what == kCaches)
         flush_cache();
     else
         flush_page_local(what);
+}
+
+/// Those of `cpus` that have not begun to flush everything since flush_clock was `since`.
+CpuMask behind(const CpuMask& cpus, uint64_t since) {
+    CpuMask late;
+    cpus.for_each([&](size_t cpu) {
+        if (flushed_at.on(static_cast<CpuId>(cpu)).load() <= since) late.set(cpu);
+    });
+    return late;
 }
 
 void request(CpuMask cpus, uint64_t linear) {
@@ -51,19 +58,14 @@ void request(CpuMask cpus, uint64_t linear) {
     request_linear.store(linear, std::memory_order_relaxed);
     cpus.for_each([](size_t cpu) { pending.set(cpu); });
     irq::lapic::send_ipi(cpus, irq::kVectorFlush);
-    for (;;) {
-        bool waiting = false;
-        cpus.for_each([&](size_t cpu) { waiting |= pending.test(cpu); });
-        if (!waiting) return;
-        asm volatile("pause");
-    }
+    base::wait_until([&] { return (cpus & pending.snapshot()).empty(); });
 }
 
 }  // namespace
 
 void flush_tlb_local() {
     // The stamp is taken before the flush: a frame freed in between is then seen as not flushed.
-    const uint32_t stamp = flush_clock.fetch_add(1) + 1;
+    const uint64_t stamp = flush_clock.fetch_add(1) + 1;
     // Global entries go only when CR4.PGE changes (AMD64 manual vol. 2, 5.5.3).
     const uint64_t cr4 = cpu::read_cr4();
     if (cr4 & cpu::kCr4Pge) {
@@ -82,34 +84,43 @@ void note_guest_loaded(bool loaded) {
 
 void serve_flush_request() {
     const CpuId self = this_cpu();
+    if (wanted.test(self)) {
+        wanted.clear(self);  // before the flush: who marks us from here on may want another
+        flush_tlb_local();
+    }
     if (!pending.test(self)) return;
-    const uint64_t linear = request_linear.load(std::memory_order_relaxed);
-    serve(linear);
+    serve(request_linear.load(std::memory_order_relaxed));
     pending.clear(self);
 }
 
 void flush_tlb(const CpuMask& cpus) {
+    const CpuId self = this_cpu();
     // What a domain has mapped is mostly of this CPU alone.
-    if (cpus == CpuMask::single(this_cpu())) return flush_tlb_local();
-    request(cpus, kEverything);
+    if (cpus == CpuMask::single(self)) return flush_tlb_local();
+    // What the caller changed is to be seen by any flush that counts.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const uint64_t asked = flush_clock.load();
+    if (cpus.test(self)) flush_tlb_local();
+    CpuMask late = behind(cpus & online_cpus(), asked);
+    late.clear(self);
+    if (late.empty()) return;
+    late.for_each([](size_t cpu) { wanted.set(cpu); });
+    irq::lapic::send_ipi(late, irq::kVectorFlush);
+    base::wait_until([&] { return (late = behind(late & online_cpus(), asked)).empty(); });
 }
 void flush_tlb_page(const CpuMask& cpus, uint64_t linear) {
     request(cpus, linear);
 }
 uint32_t tlb_flush_stamp() {
-    return flush_clock.load();
+    return static_cast<uint32_t>(flush_clock.load());
 }
 
 CpuMask cpus_not_flushed_since(const CpuMask& cpus, uint32_t stamp) {
-    CpuMask stale;
-    cpus.for_each([&](size_t cpu) {
-        if (!guest_loaded.test(cpu)) return;
-        // Signed difference, so that the clock may wrap; what looks like the future is stale.
-        const auto age =
-            static_cast<int32_t>(flushed_at.on(static_cast<CpuId>(cpu)).load() - stamp);
-        if (age <= 0) stale.set(cpu);
-    });
-    return stale;
+    // The last time that the clock's low half read so: one that lies further back is taken for
+    // later than it was, and costs a flush that was not needed.
+    const uint64_t now = flush_clock.load();
+    const uint64_t since = now - static_cast<uint32_t>(static_cast<uint32_t>(now) - stamp);
+    return behind(cpus & guest_loaded.snapshot(), since);
 }
 
 void flush_caches(const CpuMask& cpus) {

@@ -72,10 +72,13 @@ struct Selectors {
     }
 };
 
+/// What of the guest is interrupted, where that is known already.
+enum class From { kEither, kKernel };
+
 /// Puts the frame on the guest kernel's stack and lets the vCPU continue at `handler`. The frame is
 ///   rcx r11 [extra] rip cs|mask rflags rsp ss
 /// with the lowest address first. A stack that cannot be written is the domain's end.
-template <class Extra>
+template <From kFrom = From::kEither, class Extra>
 [[gnu::always_inline]] inline void bounce(Vcpu& vcpu, Registers& regs, uint64_t handler,
                                           bool masks_events, const Extra extra) {
     arch::PvVcpu& pv = vcpu.arch.pv;
@@ -84,7 +87,7 @@ template <class Extra>
     // The guest's kernel really runs in ring 3, but is to see itself in ring 0.
     uint64_t cs = regs.cs & ~3u;
     uint64_t sp = regs.rsp;
-    if (!pv.kernel_mode) {
+    if (kFrom == From::kEither && !pv.kernel_mode) {
         toggle_mode(vcpu);
         sp = pv.kernel_sp;
         cs = regs.cs;
@@ -271,12 +274,13 @@ bool fix_hypervisor_fault(uint64_t address, uint32_t) {
 
 namespace {
 
+template <From kFrom = From::kEither>
 [[gnu::always_inline]] inline void bounce_page_fault(Vcpu& vcpu, Registers& regs, uint64_t cr2,
                                                      uint32_t error_code) {
     vcpu.arch.pv.cr2_guest = cr2;
     vcpu.info.load(std::memory_order_relaxed)->arch.cr2 = cr2;
     const trap_info& t = vcpu.arch.pv.traps[14];
-    bounce(vcpu, regs, t.address, t.flags & 4, ErrorCode{error_code});
+    bounce<kFrom>(vcpu, regs, t.address, t.flags & 4, ErrorCode{error_code});
 }
 
 /// The faults that perhaps are not the guest's business: of descriptors, and of writes to its page
@@ -296,26 +300,28 @@ void inject_page_fault(uint64_t cr2, uint32_t error_code) {
     bounce_page_fault(arch::current(), cpu::guest_registers(), cr2, error_code);
 }
 
-/// Apart from guest_page_fault(), which then need not keep its values over the record.
-[[gnu::noinline]] static void trace_and_inject(const Registers& regs, uint64_t address,
-                                               uint32_t error) {
-    trace_event::page_fault(address, error, regs.rip);
-    inject_page_fault(address, error);
+/// All but those of the guest's kernel at pages that are not there. Apart from guest_page_fault(),
+/// which calls nothing else and so need not save a register.
+[[gnu::noinline]] static void other_page_fault(Registers& regs, uint64_t address) {
+    const uint32_t error = regs.error_code;
+    if ((error & (kErrorPresent | kErrorUser)) != kErrorUser && handle_page_fault(regs, address))
+        return;
+    // Ring 3 holds both, so the processor cannot tell the guest's kernel from its user.
+    Vcpu& vcpu = arch::current();
+    const uint32_t told =
+        vcpu.arch.pv.kernel_mode ? error & ~uint32_t{kErrorUser} : error | kErrorUser;
+    trace_event::page_fault(address, told, regs.rip);
+    bounce_page_fault(vcpu, regs, address, told);
 }
 
 void guest_page_fault(Registers& regs) {
     const uint64_t address = cpu::read_cr2();
     const uint32_t error = regs.error_code;
-    // Most faults are of pages that are not there.
-    if ((error & (kErrorPresent | kErrorUser)) != kErrorUser && handle_page_fault(regs, address))
-        return;
-    // Ring 3 holds both, so the processor cannot tell the guest's kernel from its user.
     Vcpu& vcpu = arch::current();
-    const bool kernel = vcpu.arch.pv.kernel_mode;
-    const uint32_t told = kernel ? error & ~kErrorUser : error | kErrorUser;
-    if (trace::is_on()) [[unlikely]]
-        return trace_and_inject(regs, address, told);
-    bounce_page_fault(vcpu, regs, address, told);
+    if ((error & (kErrorPresent | kErrorUser)) != kErrorUser || !vcpu.arch.pv.kernel_mode ||
+        trace::is_on()) [[unlikely]]
+        return other_page_fault(regs, address);
+    bounce_page_fault<From::kKernel>(vcpu, regs, address, error & ~uint32_t{kErrorUser});
 }
 
 void guest_exception(Registers& regs) {

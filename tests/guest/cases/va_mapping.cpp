@@ -133,4 +133,88 @@ TEST(tlb_type_change_flushes,
     CHECK_EQ(unpin(swap.pages[0]), 0);
 }
 
+namespace {
+
+const Swap* watched;  ///< read by the second vCPU all the time
+volatile uint64_t watch_sees;
+volatile unsigned watch_turns;
+volatile bool watch_ends;
+
+void watch() {
+    while (!watch_ends) {
+        watch_sees = watched->seen();
+        watch_turns = watch_turns + 1;
+    }
+    watch_turns = 0;
+}
+
+/// What the second vCPU reads from now on: not what it was just reading.
+uint64_t other_sees() {
+    static unsigned from;
+    from = watch_turns;
+    CHECK(wait_for([] { return watch_turns - from >= 2; }));
+    return watch_sees;
+}
+
+/// Maps the page in turn, and has that translation flushed everywhere.
+void remap(const Swap& swap, unsigned turn) {
+    CHECK_EQ(swap.window.map(0, swap.entry(turn % 2)), 0);
+    CHECK_EQ(mmuext(MMUEXT_TLB_FLUSH_ALL, 0), 0);
+}
+
+volatile bool storm_over;
+
+}  // namespace
+
+TEST(tlb_flush_other_cpu, "mmuext_op, update_va_mapping: translations of another CPU go as well",
+     "cpus=2;vcpus=2;args=dom0_vcpus_pin") {
+    const Swap swap;
+    watched = &swap;
+    watch_ends = false;
+    static uint64_t second = 2;
+    start_second_vcpu(watch);
+    for (unsigned turn = 1; turn < 40; ++turn) {
+        const uint64_t wanted = *swap.pages[turn % 2];
+        const Arg va = swap.window.va(0);
+        mmuext_op_t op = {};
+        op.cmd = turn % 4 == 0 ? MMUEXT_INVLPG_MULTI : MMUEXT_TLB_FLUSH_MULTI;
+        if (turn % 4 == 0) op.arg1.linear_addr = va;
+        set_xen_guest_handle(op.arg2.vcpumask, &second);
+        switch (turn % 4) {
+            case 1:
+                remap(swap, turn);
+                break;
+            case 2:
+                CHECK_EQ(update_va_mapping(va, swap.entry(turn % 2), UVMF_TLB_FLUSH | UVMF_ALL), 0);
+                break;
+            default:
+                CHECK_EQ(swap.window.map(0, swap.entry(turn % 2)), 0);
+                CHECK_EQ(mmuext_op(&op, 1), 0);
+        }
+        CHECK_EQ(other_sees(), wanted);
+    }
+    watch_ends = true;
+    CHECK(wait_for([] { return watch_turns == 0; }));
+}
+
+TEST(tlb_flush_both_cpus, "mmuext_op: two CPUs ask each other at the same time, and wait",
+     "cpus=2;vcpus=2;args=dom0_vcpus_pin") {
+    const Swap swap;
+    static const Swap* others;
+    const Swap of_other;
+    others = &of_other;
+    storm_over = false;
+    start_second_vcpu([] {
+        for (unsigned turn = 0; turn < 2000; ++turn) {
+            remap(*others, turn);
+            CHECK_EQ(others->seen(), *others->pages[turn % 2]);
+        }
+        storm_over = true;
+    });
+    for (unsigned turn = 0; turn < 2000 || !storm_over; ++turn) {
+        remap(swap, turn);
+        CHECK_EQ(swap.seen(), *swap.pages[turn % 2]);
+    }
+}
+
 }  // namespace guest
