@@ -3,7 +3,8 @@
 
 The guest (smp.cpp) boots as Domain 0 of a machine with two CPUs, each a thread of QEMU's own. Two of
 its vCPUs, or one of its and one of a second domain, repeat an operation, first each alone and then
-both at once, and count what they do in windows of 2 ms. A figure is the best of several boots; the
+both at once, and count what they do in windows of 2 ms. A rate is the best of several boots, a ratio
+the median of each boot's own, since a machine's speed may change from boot to boot; the
 two hypervisors take turns and never run at the same time. Needs a machine with two idle CPUs: the
 run says when it had not got them, and its exit status is then 3.
 """
@@ -13,6 +14,7 @@ import json
 import os
 import pathlib
 import re
+import statistics
 import subprocess
 import sys
 import threading
@@ -23,11 +25,11 @@ QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "q3
         "512", "-accel", "tcg,thread=multi", "-cpu", "max,-smap,-rdtscp", "-no-reboot", "-serial",
         "stdio", "-net", "none"]
 BOOT_LINE = f"{run.BOOT_LINE} dom0_max_vcpus=2 dom0_vcpus_pin"
-SECONDS = 120  # for one boot, which takes about 12 s
+SECONDS = 120  # for one boot, which takes about 37 s
 WINDOW = 0.002  # seconds (smp.cpp)
 STRETCH = 5     # so many windows together give a rate: 10 ms
 QUIET_LOAD = 0.5   # load average before the run, above which the machine is not idle
-STEADY = 0.10      # by how much the one-CPU rate may differ between boots
+STEADY = 0.15      # by how much the ratio may differ in the middle half of the boots
 AT_ONCE = 0.90     # the part of the windows in which both vCPUs must have advanced
 WORSE = 0.05       # by how much a ratio may lie below stock's before it counts as worse: noise
 TOO_LOADED = 3
@@ -93,7 +95,7 @@ def boot(hypervisor, images, pattern):
 
 
 class Measured:
-    """What all boots of one hypervisor came to: the best of each rate."""
+    """What all boots of one hypervisor came to."""
 
     def __init__(self):
         self.boots, self.trouble = [], []
@@ -101,14 +103,18 @@ class Measured:
     def rate(self, row, how):
         return max((getattr(boot, how)(row) for boot in self.boots), default=0)
 
-    def ratio(self, row):
-        alone = self.rate(row, "alone")
-        return self.rate(row, "both") / alone if alone else 0
+    def ratios(self, row):
+        """Of two CPUs' rate to one's, in order of size; of each boot by itself, where both were measured within a second."""
+        return sorted(boot.both(row) / boot.alone(row) for boot in self.boots if boot.alone(row))
 
-    def spread(self, row):
-        """By how much the one-CPU rate differed between boots."""
-        rates = [boot.alone(row) for boot in self.boots]
-        return 1 - min(rates) / max(rates) if max(rates, default=0) else 1
+    def ratio(self, row):
+        return statistics.median(self.ratios(row) or [0])
+
+    def middle(self, row):
+        """The least and the greatest ratio of the middle half of the boots."""
+        ratios = self.ratios(row) or [0]
+        quarter = len(ratios) // 4
+        return ratios[quarter], ratios[-1 - quarter]
 
     def at_once(self, row):
         return max((boot.at_once(row) for boot in self.boots), default=0)
@@ -129,8 +135,9 @@ def measure(hypervisors, images, rounds, pattern, out):
 def objections(measured, row):
     """Why a row's figures are not to be believed."""
     for name, m in measured.items():
-        if len(m.boots) > 1 and m.spread(row) > STEADY:
-            yield f"{name}: the one-CPU rate of {' '.join(row)} differed by {m.spread(row):.0%} between boots"
+        low, high = m.middle(row)
+        if high - low > STEADY * m.ratio(row):
+            yield f"{name}: the ratio of {' '.join(row)} was between {low:.2f} and {high:.2f} in half of the boots"
         if m.at_once(row) < AT_ONCE:
             yield f"{name}: in {' '.join(row)} both vCPUs advanced in only {m.at_once(row):.0%} of the windows"
 
@@ -146,7 +153,7 @@ def table(measured, rows, out):
             one, two, ratio = m.rate(row, "alone"), m.rate(row, "both"), m.ratio(row)
             line += f"{one / 1000:>10,.1f} {two / 1000:>8,.1f} {ratio:>6.2f} "
             result[name] = {"one": round(one), "two": round(two), "ratio": round(ratio, 3),
-                            "at_once": round(m.at_once(row), 3), "spread": round(m.spread(row), 3)}
+                            "at_once": round(m.at_once(row), 3), "middle": [round(r, 3) for r in m.middle(row)]}
         if len(measured) == 2:
             ours, theirs = (measured[n].ratio(row) for n in ("xenolith", "stock"))
             result["scales"] = ours >= theirs * (1 - WORSE)

@@ -26,16 +26,18 @@ class Smp(unittest.TestCase):
         rate = smp.best_stretch(first, second)
         self.assertAlmostEqual(rate * smp.STRETCH * smp.WINDOW, 5 * 100 + 2 * 100 + 3 * 50)
 
-    def test_ratio_is_that_of_the_best_boots(self):
-        steady = [100] * 10
-        m = measured((steady, steady, steady), ([90] * 10, [50] * 10, [50] * 10))
+    def test_ratio_is_the_median_of_each_boots_own(self):
+        steady, slow, late = [100] * 10, [50] * 10, [75] * 10
+        m = measured((steady, steady, steady), (slow, slow, slow), (steady, late, late))
         self.assertAlmostEqual(m.ratio(ROW), 2)
-        self.assertEqual(list(smp.objections({"xenolith": m}, ROW)), [])
+        self.assertAlmostEqual(m.rate(ROW, "alone"), 100 / smp.WINDOW)
 
     def test_a_busy_machine_is_named(self):
-        steady = [100] * 10
-        uneven = measured((steady, steady, steady), ([80] * 10, steady, steady))
-        self.assertIn("differed by 20%", "".join(smp.objections({"stock": uneven}, ROW)))
+        steady, late = [100] * 10, [75] * 10
+        even = measured(*[(steady, steady, steady)] * 3, (steady, late, late))
+        self.assertEqual(list(smp.objections({"xenolith": even}, ROW)), [])
+        uneven = measured(*[(steady, steady, steady), (steady, late, late)] * 2)
+        self.assertIn("between 1.50 and 2.00", "".join(smp.objections({"stock": uneven}, ROW)))
         in_turn = measured((steady, [100, 0] * 5, [0, 100] * 5))
         self.assertIn("only 0% of the windows", "".join(smp.objections({"stock": in_turn}, ROW)))
 
