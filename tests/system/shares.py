@@ -24,7 +24,11 @@ def weights_count(host):
     expect(setting(host, "right", "Weight") == 512, f"xl sched-credit shows {setting(host, 'right', 'Weight')}")
     used = race(host)
     host.run("xl sched-credit -d right -w 256")
-    expect_share(host, used, "left", 1 / 3)
+    if host.hypervisor.is_xenolith:
+        expect_share(host, used, "left", 1 / 3)
+    else:  # it reckons weights over all CPUs of a pool: of one CPU of two they leave anything from that to equal parts
+        share = used["left"] / sum(used.values())
+        expect(1 / 3 - allowed(host, 1 / 3) <= share <= 1 / 2 + allowed(host, 1 / 2) / 2, f"left should have 33% to 50%: {used}")
 
 
 @suite.check
