@@ -177,9 +177,9 @@ entry_syscall32:
 .Lvector_syscall32:
         .long 0, VECTOR_SYSCALL32
 
-/* Exceptions and interrupts: the stubs have made the frame complete up to entry_vector. Page faults,
- * by far the most frequent, go by themselves. */
-entry_page_fault:
+/* Exceptions and interrupts: the stubs have made the frame complete up to entry_vector. What came
+ * from the guest goes on behind this, with rdi = the frame. */
+.macro ENTER_FROM_GUEST
         SAVE_REGISTERS
         testb $3, REG_CS(%rsp)
         jz .Lfrom_hv
@@ -187,17 +187,16 @@ entry_page_fault:
         cld
         CLEAR_REGISTERS
         mov %rsp, %rdi
+.endm
+
+/* Page faults, by far the most frequent, go by themselves. */
+entry_page_fault:
+        ENTER_FROM_GUEST
         call hv_guest_page_fault
         jmp .Lreload_vcpu
 
 entry_common:
-        SAVE_REGISTERS
-        testb $3, REG_CS(%rsp)
-        jz .Lfrom_hv
-        LOAD_CR3 CPUINFO_HV_CR3, %rsp, %rcx
-        cld
-        CLEAR_REGISTERS
-        mov %rsp, %rdi
+        ENTER_FROM_GUEST
         cmpl $32, REG_VECTOR(%rsp)
         jae 1f
         call hv_guest_exception

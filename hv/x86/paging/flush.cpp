@@ -13,9 +13,11 @@ namespace hv::arch {
 namespace {
 
 // Whole TLBs. Nobody waits for who asks the same: a CPU that is behind is marked, and each who asks
-// waits until it has begun a flush after they asked, at whoever's request or by itself.
-std::atomic<uint64_t> flush_clock{1};      ///< counts them
-PerCpu<std::atomic<uint64_t>> flushed_at;  ///< a CPU's own: what that was when it last began one
+// waits until it has done a flush that it began after they asked, at whoever's request or by
+// itself.
+std::atomic<uint64_t> flush_clock{1};  ///< counts them as they begin
+/// A CPU's own: the count that the last flush which it has done began with.
+PerCpu<std::atomic<uint64_t>> flushed_at;
 AtomicCpuMask wanted;
 AtomicCpuMask guest_loaded;
 
@@ -37,7 +39,7 @@ void serve(uint64_t what) {
         flush_page_local(what);
 }
 
-/// Those of `cpus` that have not begun to flush everything since flush_clock was `since`.
+/// Those of `cpus` that have done no flush of everything that began after flush_clock was `since`.
 CpuMask behind(const CpuMask& cpus, uint64_t since) {
     CpuMask late;
     cpus.for_each([&](size_t cpu) {
