@@ -47,31 +47,28 @@ inline constexpr bool kCheckLockOrder = true;
 inline constexpr bool kCheckLockOrder = false;
 #endif
 
-class XEN_TSA(capability("mutex")) SpinLock {
+/// First come, first served. Of no rank: for who says which it has, as SpinLock does. Zeroed memory
+/// is one that is free.
+class XEN_TSA(capability("mutex")) TicketLock {
   public:
-    constexpr explicit SpinLock(uint8_t rank) : rank_(rank) {}
-    SpinLock(const SpinLock&) = delete;
-    SpinLock& operator=(const SpinLock&) = delete;
+    constexpr TicketLock() = default;
+    TicketLock(const TicketLock&) = delete;
+    TicketLock& operator=(const TicketLock&) = delete;
 
     void lock() XEN_TSA(acquire_capability()) {
         const uint32_t mine = next_.fetch_add(1, std::memory_order_relaxed);
         if (serving_.load(std::memory_order_acquire) != mine) [[unlikely]]
             wait(mine);
-        if constexpr (kCheckLockOrder) note_lock_taken(rank_);
     }
     bool try_lock() XEN_TSA(try_acquire_capability(true)) {
         uint32_t now = serving_.load(std::memory_order_relaxed);
         uint32_t want = now;
-        if (!next_.compare_exchange_strong(want, now + 1, std::memory_order_acquire)) return false;
-        if constexpr (kCheckLockOrder) note_lock_taken(rank_);
-        return true;
+        return next_.compare_exchange_strong(want, now + 1, std::memory_order_acquire);
     }
     void unlock() XEN_TSA(release_capability()) {
-        if constexpr (kCheckLockOrder) note_lock_dropped(rank_);
         serving_.store(serving_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
     bool locked() const { return next_.load() != serving_.load(); }
-    uint8_t rank() const { return rank_; }
 
   private:
     /// Apart, so that who need not wait saves no registers for it.
@@ -79,8 +76,35 @@ class XEN_TSA(capability("mutex")) SpinLock {
         wait_until([&] { return serving_.load(std::memory_order_acquire) == mine; });
     }
 
-    std::atomic<uint32_t> next_{0};  // ticket lock: first come, first served
+    std::atomic<uint32_t> next_{0};
     std::atomic<uint32_t> serving_{0};
+};
+
+class XEN_TSA(capability("mutex")) SpinLock {
+  public:
+    constexpr explicit SpinLock(uint8_t rank) : rank_(rank) {}
+    SpinLock(const SpinLock&) = delete;
+    SpinLock& operator=(const SpinLock&) = delete;
+
+    // The analysis follows this lock and not the one within.
+    void lock() XEN_TSA(acquire_capability()) XEN_TSA(no_thread_safety_analysis) {
+        tickets_.lock();
+        if constexpr (kCheckLockOrder) note_lock_taken(rank_);
+    }
+    bool try_lock() XEN_TSA(try_acquire_capability(true)) XEN_TSA(no_thread_safety_analysis) {
+        if (!tickets_.try_lock()) return false;
+        if constexpr (kCheckLockOrder) note_lock_taken(rank_);
+        return true;
+    }
+    void unlock() XEN_TSA(release_capability()) XEN_TSA(no_thread_safety_analysis) {
+        if constexpr (kCheckLockOrder) note_lock_dropped(rank_);
+        tickets_.unlock();
+    }
+    bool locked() const { return tickets_.locked(); }
+    uint8_t rank() const { return rank_; }
+
+  private:
+    TicketLock tickets_;
     uint8_t rank_;
 };
 

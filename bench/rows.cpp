@@ -3,6 +3,7 @@
 #include <initializer_list>
 
 #include "events.hpp"
+#include "grants.hpp"
 #include "measure.hpp"
 #include "memory.hpp"
 #include "platform.hpp"
@@ -116,20 +117,10 @@ TEST(sched_yield, "SCHEDOP_yield with nothing else to run", "") {
 }
 
 TEST(grants, "grant map and unmap of an own grant; copies of 64 bytes", "") {
-    xen_pfn_t frames[1] = {};
-    gnttab_setup_table_t setup = {.dom = DOMID_SELF, .nr_frames = 1};
-    set_xen_guest_handle(setup.frame_list, frames);
-    CHECK_EQ(grant_table_op(GNTTABOP_setup_table, &setup, 1), 0);
-    CHECK_EQ(setup.status, GNTST_okay);
     static Window window;
     window = open_window();
-    CHECK_EQ(window.map(0, pte(frames[0], kDataFlags)), 0);
-    auto* entries = reinterpret_cast<volatile grant_entry_v1_t*>(window.va(0));
     const void* page = alloc_page();
-    entries[8].frame = static_cast<uint32_t>(mfn_of(page));
-    entries[8].domid = 0;
-    compiler_barrier();
-    entries[8].flags = GTF_permit_access;
+    allow(own_grants()[8], mfn_of(page), 0);
 
     static gnttab_map_grant_ref_t map;
     static gnttab_unmap_grant_ref_t unmap;

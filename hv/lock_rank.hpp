@@ -13,6 +13,7 @@ enum class Rank : uint8_t {
     kDomain = 30,       // a domain's life: vCPUs, shutdown
     kPaging = 40,       // a domain's page-table updates
     kGrant = 50,        // a domain's grant table
+    kGrantEntry = 52,   // one entry's use
     kMaptrack = 55,     // a domain's list of grants it has mapped
     kEvent = 60,        // binding and closing of a domain's ports (sending takes none)
     kPirq = 62,         // a domain's physical interrupts

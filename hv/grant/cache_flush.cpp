@@ -12,7 +12,9 @@ bool is_granted(GrantTable& owner, DomId user, Mfn frame) {
     LockGuard guard(owner.lock);
     // 32,768 entries at most, a few instructions each: bounded, and short enough.
     for (uint32_t ref = 0; ref < owner.entry_count(); ++ref) {
-        const ActiveEntry& entry = owner.active(ref);
+        ActiveEntry& entry = owner.active(ref);
+        if (!entry.seems_pinned()) continue;
+        EntryGuard entry_guard(entry);
         if (entry.pinned() && entry.user == user.raw() && entry.frame == frame) return true;
     }
     return false;

@@ -24,16 +24,11 @@ template <Access kAccess>
 Status CopyEnd<kAccess>::open_transitive(DomId user, uint32_t ref) {
     GrantTable& table = *table_;
     Via via;
-    {
-        LockGuard guard(table.lock);
-        const Status status = pin_to_follow(table, ref, user, kAccess, via);
-        if (status != GNTST_okay) return status;
-    }
-    // One table's lock at a time: both entries are pinned, so neither changes meanwhile.
-    const Status status = follow(via);
-    if (status == GNTST_okay) return status;
-    LockGuard guard(table.lock);
-    unpin(table, ref, kAccess);
+    Status status = pin_to_follow(table, ref, user, kAccess, via);
+    if (status != GNTST_okay) return status;
+    // One entry's lock at a time: both are pinned, so neither changes meanwhile.
+    status = follow(via);
+    if (status != GNTST_okay) unpin(table, ref, kAccess);
     return status;
 }
 
@@ -43,16 +38,14 @@ Status CopyEnd<kAccess>::follow(const Via& via) {
     Domain* found = domain_table::peek(via.domain);
     if (!found) return GNTST_general_error;
     GrantTable& table = *found->grants;
-    LockGuard guard(table.lock);
-    // Only one step: a transitive entry there is none that permits access.
-    const Status status = pin_any(table, via.ref, table_->domain.id, kAccess, Purpose::kCopy, pin_);
+    const Status status = pin(table, via.ref, table_->domain.id, kAccess, Purpose::kCopy, pin_);
     if (status == GNTST_okay) further_ = {&table, via.ref};
-    return status;
+    // Only one step: a transitive entry there is none that permits access.
+    return status == kTransitive ? Status{GNTST_general_error} : status;
 }
 
 template <Access kAccess>
 void CopyEnd<kAccess>::close_further() {
-    LockGuard guard(further_.table->lock);
     unpin(*further_.table, further_.ref, kAccess);
 }
 

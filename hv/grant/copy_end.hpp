@@ -74,19 +74,12 @@ class CopyEnd {
             return why_no_table(granter);
         table_ = table;
         further_.table = nullptr;
-        {
-            LockGuard guard(table->lock);
-            if (table->version == 1 || !is_transitive(*table, ref)) [[likely]]
-                return pin(*table, ref, caller.id, kAccess, Purpose::kCopy, pin_);
-        }
-        return open_transitive(caller.id, ref);
+        const Status status = pin(*table, ref, caller.id, kAccess, Purpose::kCopy, pin_);
+        return status == kTransitive ? open_transitive(caller.id, ref) : status;
     }
 
     [[gnu::always_inline]] void close_grant() {
-        {
-            LockGuard guard(table_->lock);
-            unpin(*table_, static_cast<uint32_t>(name_), kAccess);
-        }
+        unpin(*table_, static_cast<uint32_t>(name_), kAccess);
         if (further_.table) [[unlikely]]
             close_further();
     }

@@ -15,11 +15,12 @@ void dump(Domain& domain) {
     GrantTable& table = *domain.grants;
     LockGuard guard(table.lock);
     report("grant table of d{}: version {}, {} of {} frames, {} handles of others", domain.id,
-           table.version, table.frame_count, table.limits.max_frames, table.mapped_handles);
+           table.version, table.frame_count, table.limits.max_frames, table.mapped_handles.load());
     uint32_t lines = 0;
     for (uint32_t ref = 0; ref < table.entry_count(); ++ref) {
-        const ActiveEntry& entry = table.active(ref);
-        if (!entry.pinned()) continue;
+        ActiveEntry& entry = table.active(ref);
+        if (!entry.seems_pinned()) continue;
+        EntryGuard entry_guard(entry);
         if (++lines > kMaxLines) {
             report(" …");
             return;

@@ -30,38 +30,31 @@ constexpr uint32_t kKinds = Maptrack::kKinds;
     return status;
 }
 
-/// Pins for each kind that is asked for: each holds its own references. All or nothing.
+/// Counts the handle and pins for each kind that is asked for: each holds its own references. All
+/// or nothing.
 [[gnu::always_inline]] inline Status pin_kinds(GrantTable& table, DomId user,
                                                const gnttab_map_grant_ref& op, Access access,
                                                Pin& pinned) {
-    LockGuard guard(table.lock);
-    // The first handle on our entries keeps us. Until then only RCU does, and we may have died.
-    const bool first = table.mapped_handles == 0;
-    if (first && !table.domain.get()) [[unlikely]]
+    if (!table.add_handle()) [[unlikely]]
         return GNTST_bad_domain;
     Status status = pin(table, op.ref, user, access, Purpose::kMap, pinned);
     if (status == GNTST_okay && (op.flags & kKinds) == kKinds) [[unlikely]]
         status = pin_second_kind(table, op.ref, access, *pinned.page);
-    if (status == GNTST_okay) [[likely]]
-        ++table.mapped_handles;
-    else if (first)
-        table.domain.put();
+    if (status != GNTST_okay) [[unlikely]]
+        table.drop_handle();
     return status;
 }
 
 [[gnu::noinline]] void unpin_kinds(GrantTable& table, const gnttab_map_grant_ref& op, Access access,
                                    PageInfo& page) {
-    bool both = (op.flags & kKinds) == kKinds;
-    bool last;
-    {
-        LockGuard guard(table.lock);
-        unpin(table, op.ref, access);
-        if (both) unpin(table, op.ref, access);
-        last = --table.mapped_handles == 0;
-    }
+    const bool both = (op.flags & kKinds) == kKinds;
+    unpin(table, op.ref, access);
     put_page(page, access);
-    if (both) put_page(page, access);
-    if (last) table.domain.put();
+    if (both) {
+        unpin(table, op.ref, access);
+        put_page(page, access);
+    }
+    table.drop_handle();
 }
 
 [[gnu::always_inline]] inline Status map_with_handle(Domain& mapper, Domain& granter,

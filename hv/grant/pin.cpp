@@ -108,17 +108,20 @@ inline Status begin_use(GrantTable& table, uint32_t ref, DomId user, Access acce
     return GNTST_okay;
 }
 
+bool is_transitive(GrantTable& table, uint32_t ref) {
+    return table.version == 2 && (table.header(ref).load() & GTF_type_mask) == GTF_transitive;
+}
+
 }  // namespace
 
-Status pin_any(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose,
-               Pin& pin) {
-    const uint32_t count = table.entry_count();
-    if (ref >= count) return GNTST_bad_gntref;
-    ref = static_cast<uint32_t>(base::index_nospec(ref, count));
+Status pin_any(GrantTable& table, uint32_t ref, ActiveEntry& entry, DomId user, Access access,
+               Purpose purpose, Pin& pin) {
+    // The version may be another than when `ref` was looked at, and then there are fewer entries.
+    if (ref >= table.entry_count()) return GNTST_bad_gntref;
+    if (purpose == Purpose::kCopy && is_transitive(table, ref)) return kTransitive;
     if (table.domain.dying.load(std::memory_order_relaxed) != Dying::kAlive)
         return GNTST_bad_domain;
 
-    ActiveEntry& entry = table.active(ref);
     const bool first = !entry.pinned();
     if (!first && (entry.user != user.raw() || entry.is_full(access) ||
                    (purpose == Purpose::kMap && entry.is_sub_page)))
@@ -139,19 +142,14 @@ Status pin_any(GrantTable& table, uint32_t ref, DomId user, Access access, Purpo
     return GNTST_okay;
 }
 
-bool is_transitive(GrantTable& table, uint32_t ref) {
-    const uint32_t count = table.entry_count();
-    if (table.version != 2 || ref >= count) return false;
-    ref = static_cast<uint32_t>(base::index_nospec(ref, count));
-    return (table.header(ref).load() & GTF_type_mask) == GTF_transitive;
-}
-
 Status pin_to_follow(GrantTable& table, uint32_t ref, DomId user, Access access, Via& via) {
-    // The table was unlocked since is_transitive(), and may have become one of version 1.
     const uint32_t count = table.entry_count();
-    if (table.version != 2 || ref >= count) return GNTST_general_error;
+    if (ref >= count) return GNTST_general_error;
     ref = static_cast<uint32_t>(base::index_nospec(ref, count));
     ActiveEntry& entry = table.active(ref);
+    EntryGuard guard(entry);
+    // Nothing was locked since pin() said that it is transitive: all may be otherwise.
+    if (table.version != 2 || ref >= table.entry_count()) return GNTST_general_error;
     const bool first = !entry.pinned();
     if (!first && (entry.user != user.raw() || entry.is_full(access))) return GNTST_general_error;
     Header seen{};
@@ -175,6 +173,7 @@ Status pin_to_follow(GrantTable& table, uint32_t ref, DomId user, Access access,
 
 Status pin_again(GrantTable& table, uint32_t ref, Access access, PageInfo& page) {
     ActiveEntry& entry = table.active(ref);
+    EntryGuard guard(entry);
     if (entry.is_full(access)) return GNTST_general_error;
     Status status = take_page(&page, table.domain.id, access);
     if (status == GNTST_okay) entry.uses += ActiveEntry::one(access);

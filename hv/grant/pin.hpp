@@ -12,15 +12,19 @@ constexpr uint32_t marks(Access access) {
     return access == Access::kWrite ? GTF_reading | GTF_writing : GTF_reading;
 }
 
-/// pin() in all cases.
-Status pin_any(GrantTable& table, uint32_t ref, DomId user, Access access, Purpose purpose,
-               Pin& pin);
-/// unpin() in all cases, but for the count.
+// Not among GNTST_*, which are 0 and below:
+inline constexpr Status kRetry = 1;
+inline constexpr Status kTransitive = 2;
+
+/// pin() in all cases, with the entry of `ref` locked. `ref` was below a count of the table's, and
+/// is masked.
+Status pin_any(GrantTable& table, uint32_t ref, ActiveEntry& entry, DomId user, Access access,
+               Purpose purpose, Pin& pin);
+/// unpin() in all cases, but for the count. The entry is locked.
 void clear_marks(GrantTable& table, uint32_t ref);
 
-/// Begins the use of an entry of version 1 that nobody uses; errors as pin(). The table is locked
+/// Begins the use of an entry of version 1 that nobody uses; errors as pin(). The entry is locked
 /// and `ref` checked. kRetry: it is not what `user` asks for, or it changed under our hands.
-inline constexpr Status kRetry = 1;
 [[gnu::always_inline]] inline Status pin_unused_v1(GrantTable& table, uint32_t ref, DomId user,
                                                    Access access, ActiveEntry& entry, Pin& pin) {
     grant_entry_v1& shared = table.entry_v1(ref);
@@ -50,29 +54,32 @@ inline constexpr Status kRetry = 1;
 }
 
 /// Begins a use of entry `ref` by domain `user`: checks the entry, marks it in use for the
-/// granter to see, and takes the references on its frame. Table locked.
+/// granter to see, and takes the references on its frame. No lock held.
 /// GNTST_bad_gntref: no such entry; _general_error: it does not permit this; _bad_page: it names no
-/// frame of the granter's; _bad_domain: the granter is dying.
+/// frame of the granter's; _bad_domain: the granter is dying. kTransitive: to be copied from or to,
+/// and it leads on to another domain's.
 [[gnu::always_inline]] inline Status pin(GrantTable& table, uint32_t ref, DomId user, Access access,
                                          Purpose purpose, Pin& pin) {
     const uint32_t count = table.entry_count();
-    if (ref < count && table.version == 1 &&
+    if (ref >= count) [[unlikely]]
+        return GNTST_bad_gntref;
+    ref = static_cast<uint32_t>(base::index_nospec(ref, count));
+    ActiveEntry& entry = table.active(ref);
+    EntryGuard guard(entry);
+    if (table.version == 1 && !entry.pinned() &&
         table.domain.dying.load(std::memory_order_relaxed) == Dying::kAlive) [[likely]] {
-        const auto index = static_cast<uint32_t>(base::index_nospec(ref, count));
-        ActiveEntry& entry = table.active(index);
-        if (!entry.pinned()) [[likely]] {
-            const Status status = pin_unused_v1(table, index, user, access, entry, pin);
-            if (status != kRetry) [[likely]]
-                return status;
-        }
+        const Status status = pin_unused_v1(table, ref, user, access, entry, pin);
+        if (status != kRetry) [[likely]]
+            return status;
     }
-    return pin_any(table, ref, user, access, purpose, pin);
+    return pin_any(table, ref, entry, user, access, purpose, pin);
 }
 
-/// Ends a use of `entry`, that of `ref`; the last clears the marks. Table locked; the frame's
+/// Ends a use of `entry`, that of `ref`; the last clears the marks. No lock held; the frame's
 /// references stay the caller's.
 [[gnu::always_inline]] inline void unpin(GrantTable& table, uint32_t ref, ActiveEntry& entry,
                                          Access access) {
+    EntryGuard guard(entry);
     entry.uses -= ActiveEntry::one(access);
     if (table.version == 1 && !entry.pinned()) [[likely]]
         table.header_v1(ref).fetch_and(~marks(Access::kWrite));  // as in clear_marks()

@@ -61,12 +61,22 @@ Result<> GrantTable::grow(uint32_t wanted) {
 }
 
 Result<> GrantTable::add_status_frames() {
-    uint32_t entries = frame_count * kEntriesPerFrameV2;
-    while (status_count * kStatusPerFrame < entries) {
+    const uint32_t wanted = frame_count * kEntriesPerFrameV2;
+    while (status_count * kStatusPerFrame < wanted) {
         status_frames[status_count] = TRY(shared_frame(domain, memory::Access::kReadWrite));
         ++status_count;
     }
     return {};
+}
+
+bool GrantTable::add_first_handle() {
+    if (!domain.get()) return false;
+    if (mapped_handles.fetch_add(1) != 0) domain.put();  // another CPU's was the first
+    return true;
+}
+
+void GrantTable::drop_last_handle() {
+    domain.put();
 }
 
 namespace grant {
@@ -141,8 +151,8 @@ uint32_t max_frames(Domain& domain) {
 
 Result<> seed(Domain& domain, GrantRef ref, DomId backend, Gfn frame) {
     GrantTable& table = *domain.grants;
-    LockGuard guard(table.lock);
     if (ref.raw() >= GNTTAB_NR_RESERVED_ENTRIES) return Errno::kEINVAL;
+    EntryGuard guard(table.active(ref.raw()));
     if (table.version == 1) {
         if (frame.raw() >> 32) return Errno::kEINVAL;
         table.entry_v1(ref.raw()).frame = static_cast<uint32_t>(frame.raw());

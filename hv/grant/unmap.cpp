@@ -77,18 +77,13 @@ Access access_of(uint32_t flags) {
     PageInfo& page = page_of(undone.entry->frame);
     const bool both = undone.kinds == Maptrack::kKinds;
     const bool handle_freed = maptrack.finish(undone.handle, *undone.mapping, undone.kinds);
-    bool last = false;
-    {
-        LockGuard guard(table.lock);
-        if (both) [[unlikely]]
-            unpin(table, ref, *undone.entry, undone.access);
+    if (both) [[unlikely]] {
         unpin(table, ref, *undone.entry, undone.access);
-        if (handle_freed) last = --table.mapped_handles == 0;
-    }
-    if (both) [[unlikely]]
         put_page(page, undone.access);
+    }
+    unpin(table, ref, *undone.entry, undone.access);
     put_page(page, undone.access);
-    if (last) table.domain.put();
+    if (handle_freed) table.drop_handle();
 }
 
 Request request_of(const gnttab_unmap_grant_ref& op) {

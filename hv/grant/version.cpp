@@ -1,4 +1,5 @@
 // GNTTABOP_set_version and GNTTABOP_swap_grant_ref: what rewrites entries of the caller's table.
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -14,6 +15,26 @@ constexpr uint32_t kReserved = GNTTAB_NR_RESERVED_ENTRIES;
 
 /// The tools' entries (console, xenstore) as either version can hold them.
 using ReservedEntries = grant_entry_v1[kReserved];
+
+/// All entries' locks: who has them may change the version. The table is locked, so that there is
+/// one such at a time and no entry comes meanwhile.
+class AllEntriesGuard {
+  public:
+    explicit AllEntriesGuard(GrantTable& table) XEN_TSA(no_thread_safety_analysis) : table_(table) {
+        for (uint32_t i = 0; i < count(); ++i) table.active(i).lock.lock();
+    }
+    ~AllEntriesGuard() XEN_TSA(no_thread_safety_analysis) {
+        for (uint32_t i = 0; i < count(); ++i) table_.active(i).lock.unlock();
+    }
+    AllEntriesGuard(const AllEntriesGuard&) = delete;
+    AllEntriesGuard& operator=(const AllEntriesGuard&) = delete;
+
+  private:
+    /// As version 1 counts them, which has the most.
+    uint32_t count() const { return table_.frame_count * kEntriesPerFrameV1; }
+
+    GrantTable& table_;
+};
 
 bool in_use(GrantTable& table) {
     // The reserved ones may be: their users keep them mapped.
@@ -74,6 +95,7 @@ Result<> drop_status_frames(GrantTable& table) {
 Result<> change_version(GrantTable& table, uint8_t version) {
     LockGuard guard(table.lock);
     if (table.version == version) return {};
+    AllEntriesGuard all(table);
     if (in_use(table)) return Errno::kEBUSY;
     ReservedEntries saved;
     TRY(save_reserved(table, saved));
@@ -94,6 +116,8 @@ Status swap(GrantTable& table, uint32_t a, uint32_t b) {
     if (a == b) return GNTST_okay;
     a = static_cast<uint32_t>(base::index_nospec(a, count));
     b = static_cast<uint32_t>(base::index_nospec(b, count));
+    EntryGuard first(table.active(std::min(a, b)));
+    EntryGuard second(table.active(std::max(a, b)));
     if (table.active(a).pinned() || table.active(b).pinned()) return GNTST_eagain;
     if (table.version == 1) {
         std::swap(table.entry_v1(a), table.entry_v1(b));

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "fake/small_machine.hpp"
-#include "hv/grant/table.hpp"
+#include "hv/grant/pin.hpp"
 #include "hv/hypercall/handlers.hpp"
 
 namespace hv {
@@ -560,6 +560,11 @@ TEST_F(GrantTest, VersionTwoKeepsMarksInTheStatusFrames) {
     EXPECT_EQ(status[20], 0);
     m = map_of(0x5000, 1, 256);
     EXPECT_EQ(map(m), GNTST_bad_gntref) << "half as many entries in a frame";
+    // The same for who looked at the count while the version was 1, and locks the entry now.
+    grant::Pin pin;
+    EXPECT_EQ(grant::pin_any(*guest.grants, 256, guest.grants->active(256), DomId{0},
+                             grant::Access::kRead, grant::Purpose::kCopy, pin),
+              GNTST_bad_gntref);
 
     // A part of a page: may be copied within its bounds, not mapped.
     guest.grants->entry_v2(20).sub_page.page_off = 256;

@@ -1,7 +1,7 @@
 // Public advisories (XSA) on grant tables.
 #include <initializer_list>
 
-#include "child.hpp"
+#include "grants.hpp"
 #include "print.hpp"
 #include "test.hpp"
 #include "traps.hpp"
@@ -45,21 +45,9 @@ TEST(xsa_379_382_status_frames, "XSA-255, 379, 382: status frames, their bounds 
 
 TEST(xsa_227_misaligned_entry, "XSA-227: a grant mapped into an entry that is none", "") {
     Child child;
-    xen_pfn_t frames[1] = {};
-    xen_mem_acquire_resource_t resource = {.domid = child.id(),
-                                           .type = XENMEM_resource_grant_table,
-                                           .id = XENMEM_resource_grant_table_id_shared,
-                                           .nr_frames = 1};
-    set_xen_guest_handle(resource.frame_list, frames);
-    CHECK_EQ(memory_op(XENMEM_acquire_resource, &resource), 0);
     const Window window = open_window();
-    mmu_update_t update = {machine_address(&window.l1[0]), pte(frames[0], kDataFlags)};
-    CHECK_EQ(mmu_update(&update, 1, nullptr, child.id()), 0);
-    auto* entries = reinterpret_cast<volatile grant_entry_v1_t*>(window.va(0));
-    entries[9].frame = static_cast<uint32_t>(child.mfn(Child::kFirstFree));
-    entries[9].domid = 0;
-    compiler_barrier();
-    entries[9].flags = GTF_permit_access;
+    auto* entries = grants_of(child, window, 0);
+    allow(entries[9], child.mfn(Child::kFirstFree), 0);
     const uint64_t entry = machine_address(&window.l1[3]);
     // Between entries, in tables of other levels, in no table, beyond memory.
     for (const uint64_t place :

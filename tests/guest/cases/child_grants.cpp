@@ -1,5 +1,5 @@
 // Grants between two domains: Domain 0 maps, copies and gives; the other one sees, or is gone.
-#include "child.hpp"
+#include "grants.hpp"
 #include "platform.hpp"
 #include "print.hpp"
 #include "test.hpp"
@@ -7,38 +7,12 @@
 
 namespace guest {
 
-namespace {
-
-/// The child's first grant frame, as XENMEM_acquire_resource hands it to the tools.
-volatile grant_entry_v1_t* grants_of(const Child& child, const Window& window, unsigned index) {
-    xen_pfn_t frames[1] = {};
-    xen_mem_acquire_resource_t resource = {.domid = child.id(),
-                                           .type = XENMEM_resource_grant_table,
-                                           .id = XENMEM_resource_grant_table_id_shared,
-                                           .nr_frames = 1};
-    set_xen_guest_handle(resource.frame_list, frames);
-    CHECK_EQ(memory_op(XENMEM_acquire_resource, &resource), 0);
-    mmu_update_t update = {machine_address(&window.l1[index]), pte(frames[0], kDataFlags)};
-    CHECK_EQ(mmu_update(&update, 1, nullptr, child.id()), 0);
-    return reinterpret_cast<volatile grant_entry_v1_t*>(window.va(index));
-}
-
-void grant_to_domain_0(volatile grant_entry_v1_t* entries, unsigned ref, uint64_t mfn,
-                       bool readonly = false) {
-    entries[ref].frame = static_cast<uint32_t>(mfn);
-    entries[ref].domid = 0;
-    compiler_barrier();
-    entries[ref].flags = GTF_permit_access | (readonly ? GTF_readonly : 0);
-}
-
-}  // namespace
-
 TEST(child_grant_map, "a grant of another domain: mapped, written, read there, unmapped", "") {
     Child child;
     const Window window = open_window();
     auto* entries = grants_of(child, window, 0);
     const unsigned page = Child::kFirstFree;
-    grant_to_domain_0(entries, 9, child.mfn(page));
+    allow(entries[9], child.mfn(page), 0);
     gnttab_map_grant_ref_t op = {
         .host_addr = window.va(1), .flags = GNTMAP_host_map, .ref = 9, .dom = child.id()};
     CHECK_EQ(grant_table_op(GNTTABOP_map_grant_ref, &op, 1), 0);
@@ -61,7 +35,7 @@ void outlive_grant() {
     Child child;
     const Window window = open_window();
     auto* entries = grants_of(child, window, 0);
-    grant_to_domain_0(entries, 9, child.mfn(Child::kFirstFree));
+    allow(entries[9], child.mfn(Child::kFirstFree), 0);
     gnttab_map_grant_ref_t op = {
         .host_addr = window.va(1), .flags = GNTMAP_host_map, .ref = 9, .dom = child.id()};
     CHECK_EQ(grant_table_op(GNTTABOP_map_grant_ref, &op, 1), 0);
@@ -96,8 +70,8 @@ TEST(child_grant_copy, "GNTTABOP_copy from another domain's grant, and into it",
     const Window window = open_window();
     auto* entries = grants_of(child, window, 0);
     const unsigned page = Child::kFirstFree;
-    grant_to_domain_0(entries, 10, child.mfn(page));
-    grant_to_domain_0(entries, 11, child.mfn(page + 1), true);
+    allow(entries[10], child.mfn(page), 0);
+    allow(entries[11], child.mfn(page + 1), 0, GTF_readonly);
     child.call(kWriteWord, Child::va(page + 1) + 16, 0x1717);
     auto* local = alloc_page_as<uint64_t>();
     gnttab_copy_t ops[3] = {};
@@ -131,7 +105,7 @@ TEST(child_grant_wrong_domain, "a grant made to a third domain is not Domain 0's
     Child child;
     const Window window = open_window();
     auto* entries = grants_of(child, window, 0);
-    grant_to_domain_0(entries, 9, child.mfn(Child::kFirstFree));
+    allow(entries[9], child.mfn(Child::kFirstFree), 0);
     entries[9].domid = 7;
     gnttab_map_grant_ref_t op = {
         .host_addr = window.va(1), .flags = GNTMAP_host_map, .ref = 9, .dom = child.id()};
@@ -139,7 +113,7 @@ TEST(child_grant_wrong_domain, "a grant made to a third domain is not Domain 0's
     CHECK_EQ(op.status, GNTST_general_error);
     // Nor does a grant of a frame that the granting domain does not own get anywhere.
     auto* local = alloc_page_as<uint64_t>();
-    grant_to_domain_0(entries, 12, mfn_of(local));
+    allow(entries[12], mfn_of(local), 0);
     op = {.host_addr = window.va(1), .flags = GNTMAP_host_map, .ref = 12, .dom = child.id()};
     CHECK_EQ(grant_table_op(GNTTABOP_map_grant_ref, &op, 1), 0);
     CHECK(op.status < 0);
