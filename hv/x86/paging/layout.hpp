@@ -18,6 +18,9 @@ inline constexpr uint64_t kCpuAreas = 0xffff82d080000000;
 inline constexpr uint64_t kDirectMapStart = 0xffff830000000000;  ///< ten slots: 5 TiB of RAM
 
 inline constexpr size_t kSlotM2p = 256, kSlotPerDomain = 258, kSlotImage = 261;
+/// Maps nothing: an entry that is not present, in which a guest's L4 keeps its stamp
+/// (isolation.hpp).
+inline constexpr size_t kSlotStamp = 257;
 
 // A vCPU's window in the per-domain slot: 16 pages of GDT, then 16 of LDT.
 inline constexpr size_t kGdtPages = 16;

@@ -1,5 +1,7 @@
 #include "hv/x86/pv/isolation.hpp"
 
+#include <bit>
+
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
 #include "hv/memory/allocator.hpp"
@@ -19,8 +21,14 @@ namespace {
 
 using paging::Entry;
 
-// The L4 table that a CPU enters isolated guests with.
-PerCpu<Mfn> roots;
+/// The L4 tables that a CPU enters isolated guests with, each a copy of a guest's.
+struct Roots {
+    static constexpr uint32_t kCount = 4;  // two processes or vCPUs, each with kernel and user mode
+    Mfn first;                             ///< of kCount frames in a row
+    uint64_t stamps[kCount];               ///< of what each was copied from; 0: of nothing
+    uint32_t next;                         ///< the one to be overwritten next
+};
+PerCpu<Roots> roots;
 // CPUs whose root is to be copied anew before they enter their guest.
 AtomicCpuMask stale_roots;
 // What it shows of the image: the entry code and the IDT, the same for all CPUs.
@@ -50,8 +58,7 @@ Result<> show(Mfn l3, uint64_t start, uint64_t end) {
     return {};
 }
 
-/// Copies the entries of slots [first, end) by one string instruction: the root is copied at each
-/// change between a guest's kernel and its user mode.
+/// Copies the entries of slots [first, end) by one string instruction.
 void copy_slots(Entry* to, const Entry* from, size_t first, size_t end) {
     to += first, from += first;
     size_t count = end - first;
@@ -91,12 +98,34 @@ Result<> prepare_cpu(CpuId cpu) {
     const Mfn l3 = TRY(memory::alloc_frames(0));
     table_at(l3)[kImageIndex] = table_at(image_l3)[kImageIndex];
     TRY(show(l3, cpu::area_address(cpu), cpu::area_address(cpu) + cpu::kAreaUsed));
-    const Mfn root = TRY(memory::alloc_frames(0));
-    Entry* l4 = table_at(root);
-    l4[paging::kSlotImage] = Entry(l3, kTable);
-    roots.on(cpu) = root;
+    static_assert(std::has_single_bit(Roots::kCount));
+    const Mfn first = TRY(memory::alloc_frames(std::countr_zero(Roots::kCount)));
+    for (uint32_t i = 0; i < Roots::kCount; ++i)
+        table_at(first + i)[paging::kSlotImage] = Entry(l3, kTable);
+    roots.on(cpu) = {.first = first, .stamps = {}, .next = 0};
     return {};
 }
+
+namespace {
+
+/// This CPU's root that shows what `l4`, a guest's, has in the guest's half.
+Mfn root_of(const Entry* l4) {
+    Roots& mine = roots.on(arch::this_cpu());
+    // The stamp first, then the entries: who changes one writes in the other order, so that what is
+    // copied here is never older than what the stamp says.
+    const uint64_t stamp = __atomic_load_n(
+        reinterpret_cast<const uint64_t*>(&l4[paging::kSlotStamp]), __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; stamp && i < Roots::kCount; ++i)
+        if (mine.stamps[i] == stamp) return mine.first + i;
+    const uint32_t index = mine.next++ % Roots::kCount;
+    Entry* to = table_at(mine.first + index);
+    copy_slots(to, l4, 0, paging::kFirstHypervisorSlot);
+    copy_slots(to, l4, paging::kLastHypervisorSlot + 1, paging::kEntries);
+    mine.stamps[index] = stamp;
+    return mine.first + index;
+}
+
+}  // namespace
 
 void tables_changed(Vcpu& vcpu) {
     cpu::CpuInfo& info = cpu::cpu_info();
@@ -104,18 +133,18 @@ void tables_changed(Vcpu& vcpu) {
         info.hv_cr3 = info.guest_cr3 = 0;
         return;
     }
-    const Mfn root = roots.on(arch::this_cpu());
     const Entry* from = table_at(mfn_of(vcpu.arch.hv_cr3));
+    const Mfn root = root_of(from);
     Entry* to = table_at(root);
-    copy_slots(to, from, 0, paging::kFirstHypervisorSlot);
-    copy_slots(to, from, paging::kLastHypervisorSlot + 1, paging::kEntries);
+    // The stamp does not speak of these: the M2P's comes and goes with a table's use.
     for (const size_t slot : {paging::kSlotM2p, paging::kSlotPerDomain}) to[slot] = from[slot];
     info.hv_cr3 = vcpu.arch.hv_cr3;
     info.guest_cr3 = address_of(root);
 }
 
-void l4_changed(Domain& domain) {
+void l4_changed(Domain& domain, Entry* l4) {
     if (!domain.arch.isolate_page_tables) return;
+    stamp(l4);
     // Other CPUs of the domain copy the table anew before they enter it again: the softirq makes
     // them pass the exit work.
     const CpuId self = arch::this_cpu();

@@ -156,7 +156,7 @@ Result<> Batch::update_other_page(uint64_t address, uint64_t value, bool preserv
     const auto level = static_cast<unsigned>(type);
     TRY(replace_entry(tables_, page, level, reinterpret_cast<Entry*>(slot), Entry(value),
                       preserve_ad));
-    if (level == 4) isolation::l4_changed(tables_);
+    if (level == 4) isolation::l4_changed(tables_, arch::mfn_to_virt<Entry>(page_.mfn()));
     return {};
 }
 

@@ -5,6 +5,7 @@
 #include "hv/console/log.hpp"
 #include "hv/x86/paging/host.hpp"
 #include "hv/x86/pv/descriptor.hpp"
+#include "hv/x86/pv/isolation.hpp"
 #include "hv/x86/pv/leaf.hpp"
 
 namespace hv::pv {
@@ -150,7 +151,10 @@ Result<> validate(Domain& domain, PageInfo& page, PageType type, Preempt preempt
             return result.error();
         }
         if (!result.ok()) return undo(domain, page, level, done, result.error(), preempt);
-        if (level == 4) paging::fill_hypervisor_slots(entries_of(page), domain.arch.perdomain_l3);
+        if (level == 4) {
+            paging::fill_hypervisor_slots(entries_of(page), domain.arch.perdomain_l3);
+            isolation::stamp(entries_of(page));
+        }
     }
     uint64_t word = page.type.load();
     page.type.store(with_aux((word & ~PageInfo::kPartial) | PageInfo::kValidated, 0));
