@@ -224,6 +224,8 @@ void check_hypervisor_slots(const Domain& domain, Mfn mfn) {
         if (!paging::is_hypervisor_slot(i) || i == paging::kSlotM2p) continue;
         if (i == paging::kSlotPerDomain)
             FUZZ_CHECK(table[i].mfn() == domain.arch.perdomain_l3);
+        else if (i == paging::kSlotStamp)
+            FUZZ_CHECK(table[i].raw() && !table[i].present());
         else
             FUZZ_CHECK(table[i].raw() == paging::host_l4()[i].raw());
     }
@@ -260,6 +262,18 @@ void count_vcpu(Counts& counts, const Vcpu& vcpu) {
             if (mfn != kInvalidMfn) expect(counts, mfn, PageType::kDescriptor);
 }
 
+/// No two L4 tables have the same (hv/x86/pv/isolation.hpp).
+void check_stamps(const std::set<uint64_t>& frames) {
+    std::set<uint64_t> stamps;
+    for (const uint64_t mfn : frames) {
+        const PageInfo& page = *page_info(Mfn{mfn});
+        if (page.page_type() != PageType::kL4 || !(page.type.load() & PageInfo::kValidated))
+            continue;
+        const Entry stamp = arch::mfn_to_virt<Entry>(Mfn{mfn})[paging::kSlotStamp];
+        FUZZ_CHECK(stamps.insert(stamp.raw()).second);
+    }
+}
+
 void Guest::check() {
     Counts counts;
     std::set<uint64_t> owned;
@@ -275,6 +289,7 @@ void Guest::check() {
         FUZZ_CHECK(page.type_count() == count.types);
         FUZZ_CHECK(count.types == 0 || page.page_type() == count.type);
     }
+    check_stamps(owned);
 }
 
 }  // namespace
