@@ -186,21 +186,23 @@ void measure(Pair& pair) {
 /// References this far apart have nothing in one cache line, neither what the guest writes nor what
 /// the hypervisor notes; and frames this far apart have not their structs in one.
 constexpr unsigned kApart = 8;
+/// The same for ports: 512 bits of evtchn_pending are a line.
+constexpr unsigned kPortsApart = 512;
 
 Side side_of_domain_0(unsigned vcpu) {
     Side side = {};
-    for (unsigned i = 0; i < kApart; ++i) alloc_page();
+    // The frame that the other side uses, away from those that this one does.
+    side.frame = mfn_of(static_cast<uint8_t*>(alloc_pages(2 * kApart)) + kApart * kPageSize);
     side.work = alloc_page_as<Work>();
     side.arguments = alloc_page_as<uint8_t>();
     side.arguments_there = addr(side.arguments);
     const Window window = open_window();
     side.window = window.va(0);
     side.window_entry = machine_address(window.l1);
-    side.frame = mfn_of(alloc_page());
     side.target = mfn_of(alloc_page());
     side.grants = own_grants();
     side.ref = kApart * (1 + vcpu);
-    side.port = alloc_unbound();
+    for (unsigned i = 0; i < kPortsApart; ++i) side.port = alloc_unbound();
     side.peer_port = bind_interdomain(side.port);
     evtchn_bind_vcpu_t bind = {.port = side.peer_port, .vcpu = vcpu};
     CHECK_EQ(event_channel_op(EVTCHNOP_bind_vcpu, &bind), 0);
@@ -214,7 +216,13 @@ void set_paused(domid_t domain, bool paused) {
 }
 
 /// Pages of the child beyond those that Child itself uses.
-enum ChildPage : unsigned { kCode = Child::kFirstFree, kWork, kArguments, kFrame, kTarget };
+enum ChildPage : unsigned {
+    kCode = Child::kFirstFree,
+    kWork,
+    kArguments,
+    kTarget,
+    kFrame = kTarget + kApart
+};
 constexpr unsigned kChildWindow = 64;  // its entries there are free
 
 void pin_to_second_cpu(const Child& child) {

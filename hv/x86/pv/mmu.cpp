@@ -118,14 +118,48 @@ void set_user_table(Vcpu& vcpu, Mfn l4) {
 
 namespace {
 
-[[gnu::noinline]] Result<> change_base_pointer(Vcpu& vcpu, Mfn mfn) {
-    Domain& domain = *vcpu.domain;
-    AloneGuard guard(domain.arch.paging_lock);
-    TRY(get_table_or_park(domain, mfn, PageType::kL4));
+/// Puts a table in the place of the vCPU's kernel or user one, and gives that.
+using Install = Mfn (*)(Vcpu& vcpu, Mfn l4);
+
+Mfn install_kernel_table(Vcpu& vcpu, Mfn l4) {
     const Mfn old = vcpu.arch.pv.kernel_table;
-    set_kernel_table(vcpu, mfn);
+    set_kernel_table(vcpu, l4);
     load_page_tables(vcpu);
-    if (old != kInvalidMfn) drop_or_park(domain, old);
+    return old;
+}
+
+Mfn install_user_table(Vcpu& vcpu, Mfn l4) {
+    const Mfn old = vcpu.arch.pv.user_table;
+    set_user_table(vcpu, l4);
+    return old;
+}
+
+/// What a kernel does when it changes between processes, whose tables it has pinned: the new one is
+/// an L4 already, and the old one stays one, so that only counts change. False: it is not so, and
+/// nothing was done. `left`: the old table, if its references are the last.
+template <Install kInstall>
+[[gnu::always_inline]] inline bool change_among_pinned(Vcpu& vcpu, Mfn wanted, Mfn& left) {
+    SharedGuard guard(vcpu.domain->arch.paging_lock);
+    if (!get_table_again(*vcpu.domain, wanted, PageType::kL4)) return false;
+    left = kInstall(vcpu, wanted);
+    if (left != kInvalidMfn && put_table_unless_last(left)) left = kInvalidMfn;
+    return true;
+}
+
+/// `wanted` may be kInvalidMfn for a user table: none.
+template <Install kInstall>
+[[gnu::noinline]] Result<> change_table(Vcpu& vcpu, Mfn wanted) {
+    Domain& domain = *vcpu.domain;
+    Mfn left = kInvalidMfn;
+    const bool changed = change_among_pinned<kInstall>(vcpu, wanted, left);
+    if (changed && left == kInvalidMfn) [[likely]]
+        return {};
+    AloneGuard guard(domain.arch.paging_lock);
+    if (!changed) {
+        if (wanted != kInvalidMfn) TRY(get_table_or_park(domain, wanted, PageType::kL4));
+        left = kInstall(vcpu, wanted);
+    }
+    if (left != kInvalidMfn) drop_or_park(domain, left);
     return {};
 }
 
@@ -133,7 +167,7 @@ namespace {
 
 Result<> new_base_pointer(Mfn mfn) {
     Vcpu& vcpu = arch::current();
-    if (vcpu.arch.pv.kernel_table != mfn) return change_base_pointer(vcpu, mfn);
+    if (vcpu.arch.pv.kernel_table != mfn) return change_table<install_kernel_table>(vcpu, mfn);
     // The same again: what the guest wants is the flush. (No lock: only its vCPU changes this.)
     load_page_tables(vcpu);
     return {};
@@ -141,16 +175,9 @@ Result<> new_base_pointer(Mfn mfn) {
 
 Result<> new_user_base_pointer(Mfn mfn) {
     Vcpu& vcpu = arch::current();
-    Domain& domain = *vcpu.domain;
-    AloneGuard guard(domain.arch.paging_lock);
-    const Mfn table = vcpu.arch.pv.user_table;
     const Mfn wanted = mfn.raw() ? mfn : kInvalidMfn;
-    if (table == wanted) return {};
-    if (wanted != kInvalidMfn) TRY(get_table_or_park(domain, wanted, PageType::kL4));
-    const Mfn old = table;
-    set_user_table(vcpu, wanted);
-    if (old != kInvalidMfn) drop_or_park(domain, old);
-    return {};
+    if (vcpu.arch.pv.user_table == wanted) return {};
+    return change_table<install_user_table>(vcpu, wanted);
 }
 
 }  // namespace hv::pv

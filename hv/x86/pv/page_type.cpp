@@ -260,6 +260,32 @@ Result<> put_table(Domain& domain, Mfn mfn, Preempt preempt) {
     return {};
 }
 
+bool get_table_again(const Domain& domain, Mfn mfn, PageType type) {
+    PageInfo* page = page_info(mfn);
+    if (!page || !page->get(domain.id)) return false;
+    uint64_t word = page->type.load();
+    for (;;) {
+        const uint64_t count = word & PageInfo::kTypeCountMask;
+        const bool checked =
+            (word & (PageInfo::kTypeMask | PageInfo::kValidated | PageInfo::kPartial)) ==
+            (type_bits(type) | PageInfo::kValidated);
+        if (!checked || count == 0 || count == PageInfo::kTypeCountMask) break;
+        if (page->type.compare_exchange_weak(word, word + kCountOne)) return true;
+    }
+    page->put();
+    return false;
+}
+
+bool put_table_unless_last(Mfn mfn) {
+    PageInfo& page = page_of(mfn);
+    uint64_t word = page.type.load();
+    do {
+        if ((word & PageInfo::kTypeCountMask) <= 1) return false;
+    } while (!page.type.compare_exchange_weak(word, word - kCountOne));
+    page.put();
+    return true;
+}
+
 Result<> pin_table(Domain& domain, Mfn mfn, PageType type) {
     TRY(get_table_or_park(domain, mfn, type));
     if (!(page_of(mfn).type.fetch_or(PageInfo::kPinned) & PageInfo::kPinned)) return {};

@@ -6,7 +6,8 @@
 // writable one where the mapping may write. Checking a tree can take long: it stops when
 // something else is pending (kERESTART) and goes on from PageInfo's aux.
 //
-// All of it runs under the paging lock of the domain that owns the tables.
+// All of it runs under the paging lock of the domain that owns the tables: alone, unless it says
+// otherwise.
 #pragma once
 
 #include "base/result.hpp"
@@ -32,6 +33,12 @@ Result<> get_table(Domain& domain, Mfn mfn, PageType type, Preempt preempt);
 /// table still counts when that is interrupted is parked.
 Result<> get_table_or_park(Domain& domain, Mfn mfn, PageType type);
 Result<> put_table(Domain& domain, Mfn mfn, Preempt preempt);
+
+/// Both references on a checked table of that type which has some already. Only counts change, so
+/// that sharing the lock is enough. False: it is no such table, or not the domain's.
+bool get_table_again(const Domain& domain, Mfn mfn, PageType type);
+/// Drops both, if others are left; false: they are the last. Sharing the lock is enough.
+bool put_table_unless_last(Mfn mfn);
 
 /// MMUEXT_PIN_Lx_TABLE: one more reference that stays until unpinned. kEINVAL: pinned already.
 Result<> pin_table(Domain& domain, Mfn mfn, PageType type);

@@ -125,4 +125,42 @@ TEST(base_pointer_of_other_vcpu, "mmu_update of an L4 that another vCPU has load
     give_back(tables);
 }
 
+namespace {
+volatile bool through;
+volatile unsigned wrong;
+
+void change_to_and_fro(unsigned stride) {
+    const uint64_t end = system_time() + 3'000'000'000;
+    for (unsigned turn = 0; turn < 2000 && system_time() < end; ++turn) {
+        const unsigned table = turn * stride % kTables;
+        if (mmuext(MMUEXT_NEW_BASEPTR, mfn_of(watched->l4[table])) ||
+            mmuext(MMUEXT_NEW_USER_BASEPTR, mfn_of(watched->l4[(table + 1) % kTables])) ||
+            watched->seen() != value_of(table))
+            wrong = wrong + 1;
+    }
+    if (mmuext(MMUEXT_NEW_BASEPTR, mfn_of(boot_l4())) || mmuext(MMUEXT_NEW_USER_BASEPTR, 0))
+        wrong = wrong + 1;
+}
+}  // namespace
+
+TEST(base_pointers_two_vcpus, "two vCPUs change between the same tables, one of them not pinned",
+     "cpus=2;vcpus=2") {
+    static const Tables tables = make_tables();
+    watched = &tables;
+    wrong = 0;
+    through = false;
+    CHECK_EQ(unpin(tables.l4[3]), 0);
+    start_second_vcpu([] {
+        change_to_and_fro(5);
+        through = true;
+    });
+    change_to_and_fro(1);
+    CHECK(wait_for([] { return through; }, 20'000'000'000));
+    CHECK_EQ(wrong, 0);
+    // Neither a reference too many was left, or they would still be tables, nor one too few, or
+    // they would not have stayed some.
+    CHECK_EQ(pin(tables.l4[3], 4), 0);
+    give_back(tables);
+}
+
 }  // namespace guest
