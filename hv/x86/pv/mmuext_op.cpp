@@ -17,11 +17,20 @@ namespace {
 using namespace pv;
 
 Result<> pin(Domain& domain, Mfn mfn, PageType type) {
+    if (type == PageType::kL1) {
+        SharedGuard guard(domain.arch.paging_lock);
+        Result<> result;
+        if (pin_leaf_table(domain, mfn, result)) return result;
+    }
     AloneGuard guard(domain.arch.paging_lock);
     return pin_table(domain, mfn, type);
 }
 
 Result<> unpin(Domain& domain, Mfn mfn) {
+    {
+        SharedGuard guard(domain.arch.paging_lock);
+        if (unpin_unless_last(domain, mfn)) return {};
+    }
     AloneGuard guard(domain.arch.paging_lock);
     return unpin_table(domain, mfn);
 }

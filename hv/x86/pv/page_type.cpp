@@ -25,6 +25,10 @@ constexpr uint64_t kTableRefused =
 // asked for it holds it like one that was not refused, to drop the rest. Never leaves this file.
 constexpr Errno kHalfUndone = Errno::kENOTEMPTY;
 
+// Who shares the lock found an L1 table that another sharer is just checking. Never leaves this
+// file.
+constexpr Errno kBeingChecked = Errno::kEDEADLK;
+
 constexpr unsigned level_of(PageType type) {
     return static_cast<unsigned>(type);
 }
@@ -188,6 +192,7 @@ Result<> get_table_type(Domain& domain, PageInfo& page, PageType type, Preempt p
             break;
         }
         if (count) {
+            if (!(word & PageInfo::kValidated)) return kBeingChecked;
             if (page.type.compare_exchange_weak(word, word + kCountOne)) return {};
             continue;
         }
@@ -286,12 +291,30 @@ bool put_table_unless_last(Mfn mfn) {
     return true;
 }
 
-Result<> pin_table(Domain& domain, Mfn mfn, PageType type) {
-    TRY(get_table_or_park(domain, mfn, type));
+namespace {
+
+/// The reference of a pin, taken just now, gets its mark.
+Result<> mark_pinned(Domain& domain, Mfn mfn) {
     if (!(page_of(mfn).type.fetch_or(PageInfo::kPinned) & PageInfo::kPinned)) return {};
     // Pinned already: the reference taken just now is not the last one.
     (void)put_table(domain, mfn, Preempt::kNo);
     return Errno::kEINVAL;
+}
+
+}  // namespace
+
+Result<> pin_table(Domain& domain, Mfn mfn, PageType type) {
+    TRY(get_table_or_park(domain, mfn, type));
+    return mark_pinned(domain, mfn);
+}
+
+bool pin_leaf_table(Domain& domain, Mfn mfn, Result<>& result) {
+    // Its entries are leaves, each of which anybody may count who shares the lock. Until they all
+    // are, the frame is a table that is not validated, which all others leave alone.
+    result = get_table(domain, mfn, PageType::kL1, Preempt::kNo);
+    if (!result.ok() && result.error() == kBeingChecked) return false;
+    if (result.ok()) result = mark_pinned(domain, mfn);
+    return true;
 }
 
 Result<> unpin_table(Domain& domain, Mfn mfn) {
@@ -302,6 +325,20 @@ Result<> unpin_table(Domain& domain, Mfn mfn) {
     } while (!ref->type.compare_exchange_weak(word, word & ~PageInfo::kPinned));
     drop_or_park(domain, mfn);
     return {};
+}
+
+bool unpin_unless_last(const Domain& domain, Mfn mfn) {
+    PageInfo* page = page_info(mfn);
+    if (!page || !page->get(domain.id)) return false;
+    uint64_t word = page->type.load();
+    bool others;
+    do {
+        others = (word & PageInfo::kPinned) && (word & PageInfo::kTypeCountMask) > 1;
+    } while (others &&
+             !page->type.compare_exchange_weak(word, (word & ~PageInfo::kPinned) - kCountOne));
+    if (others) page->put();  // the pin's
+    page->put();
+    return others;
 }
 
 void drop_or_park(Domain& domain, Mfn mfn) {

@@ -43,6 +43,11 @@ bool put_table_unless_last(Mfn mfn);
 /// MMUEXT_PIN_Lx_TABLE: one more reference that stays until unpinned. kEINVAL: pinned already.
 Result<> pin_table(Domain& domain, Mfn mfn, PageType type);
 Result<> unpin_table(Domain& domain, Mfn mfn);
+/// pin_table() of an L1 table with the lock shared. False: it takes the lock alone.
+bool pin_leaf_table(Domain& domain, Mfn mfn, Result<>& result);
+/// unpin_table() with the lock shared, if the table stays one without the pin. False: it does not,
+/// or is not pinned, and nothing was done.
+bool unpin_unless_last(const Domain& domain, Mfn mfn);
 
 /// Replaces an entry of a live, checked table of `level` 2 to 4 (an L1 table's: leaf.hpp), with all
 /// references; `slot` points into the direct map. `preserve_ad`: keep the processor's A and D bits.

@@ -48,6 +48,62 @@ TEST(pin_twice, "mmuext_op: pinning a pinned table, unpinning an unpinned one", 
     CHECK_EQ(unpin(tree.page), -kEINVAL);
 }
 
+namespace {
+const Tree* contested;
+uint64_t* refused;  // its last entry would make a table writable
+volatile unsigned surprises;
+volatile bool done;
+
+/// Pins and unpins the same tables as the other vCPU, and writes entries of the lowest.
+void contend(unsigned who) {
+    const auto may_fail = [](long answer) {
+        if (answer && answer != -kEINVAL) surprises = surprises + 1;
+    };
+    uint64_t* const l1 = contested->table[1];
+    const uint64_t end = system_time() + 3'000'000'000;
+    for (unsigned turn = 0; turn < 1500 && system_time() < end; ++turn) {
+        may_fail(mmuext(MMUEXT_PIN_L1_TABLE, mfn_of(l1)));
+        // What is no table at this moment is written as the page of data that it is then.
+        const uint64_t value = turn & 1 ? pte(mfn_of(contested->page), kDataFlags) : 0;
+        may_fail(write_entry(&l1[16 + (turn + who) % 8], value));
+        if (turn % 3 == who) may_fail(mmuext(MMUEXT_PIN_L2_TABLE, mfn_of(contested->table[2])));
+        may_fail(mmuext(MMUEXT_UNPIN_TABLE, mfn_of(l1)));
+        if (turn % 3 == who) may_fail(mmuext(MMUEXT_UNPIN_TABLE, mfn_of(contested->table[2])));
+        if (turn % 8 == 0 && mmuext(MMUEXT_PIN_L1_TABLE, mfn_of(refused)) == 0)
+            surprises = surprises + 1;
+    }
+}
+}  // namespace
+
+TEST(pin_two_vcpus, "mmuext_op PIN and UNPIN, mmu_update: two vCPUs, the same tables",
+     "cpus=2;vcpus=2") {
+    const Tree tree;
+    contested = &tree;
+    refused = alloc_page_as<uint64_t>();
+    for (unsigned i = 0; i < 512; ++i)
+        refused[i] = pte(mfn_of(i < 511 ? tree.page : boot_l4()), kDataFlags);
+    make_read_only(refused);
+    surprises = 0;
+    done = false;
+    start_second_vcpu([] {
+        contend(1);
+        done = true;
+    });
+    contend(0);
+    CHECK(wait_for([] { return done; }, 20'000'000'000));
+    CHECK_EQ(surprises, 0);
+    for (int level = 1; level <= 2; ++level) {
+        mmuext(MMUEXT_UNPIN_TABLE, mfn_of(tree.table[level]));
+        CHECK_EQ(mmuext(MMUEXT_UNPIN_TABLE, mfn_of(tree.table[level])), -kEINVAL);
+    }
+    // No reference was left, on the tables or on what they map: a page may be anything again.
+    for (int level = 1; level <= 4; ++level) make_writable(tree.table[level]);
+    make_writable(refused);
+    *tree.page = 0;
+    CHECK_EQ(pin(tree.page, 1), 0);
+    CHECK_EQ(unpin(tree.page), 0);
+}
+
 TEST(pin_refuses_writable, "mmuext_op PIN: a page that is mapped writable, a frame not there", "") {
     auto* page = alloc_page_as<uint64_t>();
     CHECK_EQ(mmuext(MMUEXT_PIN_L1_TABLE, mfn_of(page)), -kEINVAL);
