@@ -108,17 +108,16 @@ class XEN_TSA(capability("mutex")) SpinLock {
     uint8_t rank_;
 };
 
+template <class Lock>
 class XEN_TSA(scoped_lockable) LockGuard {
   public:
-    explicit LockGuard(SpinLock& lock) XEN_TSA(acquire_capability(lock)) : lock_(lock) {
-        lock_.lock();
-    }
+    explicit LockGuard(Lock& lock) XEN_TSA(acquire_capability(lock)) : lock_(lock) { lock_.lock(); }
     ~LockGuard() XEN_TSA(release_capability()) { lock_.unlock(); }
     LockGuard(const LockGuard&) = delete;
     LockGuard& operator=(const LockGuard&) = delete;
 
   private:
-    SpinLock& lock_;
+    Lock& lock_;
 };
 
 /// Data and its lock: `auto t = table.lock(); t->field = …;`

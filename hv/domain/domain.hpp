@@ -140,13 +140,13 @@ struct Domain : ListNode<Domain> {
     void* sched_data = nullptr;  ///< the policy's
     std::atomic<uint64_t> vm_assist{0};
     DomId device_model{0x7fff};  ///< XEN_DOMCTL_set_target: the domain it may act for
+    /// XEN_DOMCTL_setnodeaffinity; until then its memory is taken near to the CPUs it may run on.
+    bool has_node_affinity = false;
+    std::atomic<bool> debugger_attached{false};  ///< its kernel's breakpoints stop it
+    std::atomic<uint32_t> suspend_port{0};  ///< XEN_DOMCTL_subscribe: signalled when it suspends
     int64_t time_offset_seconds = 0;
     uint32_t tsc_mode = 0;
     uint32_t tsc_incarnation = 0;
-    /// XEN_DOMCTL_setnodeaffinity; until then its memory is taken near to the CPUs it may run on.
-    bool has_node_affinity = false;
-    std::atomic<uint32_t> suspend_port{0};  ///< XEN_DOMCTL_subscribe: signalled when it suspends
-    std::atomic<bool> debugger_attached{false};  ///< its kernel's breakpoints stop it
 
     arch::DomainState arch;
 };

@@ -18,8 +18,9 @@ namespace hv::heap {
 namespace {
 
 constexpr size_t kAlignment = 16;
-constexpr uint16_t kClassBytes[] = {16,  32,  48,  64,  96,   128,  192, 256,
-                                    384, 512, 672, 800, 1008, 1344, 2016};
+constexpr size_t kCacheLine = 64;
+constexpr uint16_t kClassBytes[] = {16,  32,  48,  64,  96,  128,  192, 256,
+                                    384, 512, 640, 768, 960, 1344, 1984};
 constexpr size_t kClasses = std::size(kClassBytes);
 
 struct FreeObject {
@@ -33,11 +34,21 @@ struct Slab : ListNode<Slab> {
     uint16_t used = 0;
     FreeObject* free = nullptr;
 };
-constexpr size_t kHeaderBytes = round_up(sizeof(Slab), kAlignment);
+constexpr size_t kHeaderBytes = round_up(sizeof(Slab), kCacheLine);
 static_assert(kHeaderBytes + 2 * kClassBytes[kClasses - 1] <= kPageSize);
+/// The smallest class that holds `bytes`, or kClasses.
+constexpr size_t class_of(size_t bytes) {
+    size_t c = 0;
+    while (c < kClasses && kClassBytes[c] < bytes) ++c;
+    return c;
+}
+
 static_assert([] {
     for (size_t bytes : kClassBytes)
         if (bytes % kAlignment) return false;
+    // What is whole cache lines gets a class that is, too.
+    for (size_t bytes = kCacheLine; class_of(bytes) < kClasses; bytes += kCacheLine)
+        if (kClassBytes[class_of(bytes)] % kCacheLine) return false;
     return true;
 }());
 
@@ -49,13 +60,6 @@ struct Classes {
     List<Slab> with_room[kClasses];
 };
 constinit Locked<Classes, Rank::kHeap> classes;
-
-/// The smallest class that holds `bytes`, or kClasses.
-size_t class_of(size_t bytes) {
-    size_t c = 0;
-    while (c < kClasses && kClassBytes[c] < bytes) ++c;
-    return c;
-}
 
 Slab* slab_of(void* object) {
     return reinterpret_cast<Slab*>(reinterpret_cast<uintptr_t>(object) & kPageMask);

@@ -9,13 +9,15 @@
 
 namespace hv::heap {
 
-/// `bytes` zeroed bytes aligned to 16 (to a page from kPageSize on); nullptr when out of memory.
+/// `bytes` zeroed bytes aligned to 16 (whole cache lines: to one; to a page from kPageSize on);
+/// nullptr when out of memory.
 void* allocate(size_t bytes);
 void release(void* object);  ///< nullptr is fine
 
 /// A new T, or nullptr when out of memory.
 template <class T, class... Args>
 T* create(Args&&... args) {
+    static_assert(alignof(T) <= 16 || (alignof(T) <= 64 && sizeof(T) % 64 == 0));
     void* place = allocate(sizeof(T));
     return place ? ::new (place) T(std::forward<Args>(args)...) : nullptr;
 }

@@ -40,11 +40,15 @@ class HeapTest : public testing::Test {
 };
 
 TEST_F(HeapTest, ObjectsAreZeroedAndAligned) {
-    for (size_t bytes : {1u, 16u, 17u, 100u, 1000u, 2016u, 2017u, 4096u, 4097u, 40000u}) {
+    for (size_t bytes :
+         {1u, 16u, 17u, 100u, 320u, 576u, 960u, 1000u, 1984u, 1985u, 2048u, 4096u, 4097u, 40000u}) {
         for (int round = 0; round < 2; ++round) {  // the second time it is a used one
             auto* object = static_cast<char*>(allocate(bytes));
             ASSERT_NE(object, nullptr);
             EXPECT_EQ(reinterpret_cast<uintptr_t>(object) % 16, 0u);
+            if (bytes % 64 == 0) {
+                EXPECT_EQ(reinterpret_cast<uintptr_t>(object) % 64, 0u);
+            }
             if (bytes >= kPageSize) {
                 EXPECT_EQ(reinterpret_cast<uintptr_t>(object) % kPageSize, 0u);
             }

@@ -20,7 +20,6 @@ struct IrqTest : testing::Test {
         irq::init();
     }
     IrqTest() : domain(static_cast<Domain*>(std::calloc(1, sizeof(Domain)))) {
-        domain->arch.pirq_eoi_mfn = kInvalidMfn;
         EXPECT_TRUE(create_pirqs(*domain));
         vcpu.cpu.store(1);
         machine.steps.clear();
@@ -237,13 +236,13 @@ TEST_F(IrqTest, NoVectorTwiceAndNoneOfTheGuests) {
 
 TEST_F(IrqTest, TheEoiMapSaysWhatNeedsAnEoi) {
     std::vector<std::atomic<uint64_t>> page(kPageSize / 8);
-    domain->arch.pirq_eoi_map = page.data();
+    domain->arch.pirqs->eoi_map = page.data();
     bind(map(20));
     bind(map(1));
     EXPECT_EQ(page[0].load(), uint64_t{1} << 20);
     arch::pirq_unbind(*domain, Pirq{20});
     EXPECT_EQ(page[0].load(), 0u);
-    domain->arch.pirq_eoi_map = nullptr;
+    domain->arch.pirqs->eoi_map = nullptr;
 }
 
 TEST_F(IrqTest, SpuriousInterruptsWantNoEoi) {

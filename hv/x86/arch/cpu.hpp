@@ -2,6 +2,7 @@
 // the others. Host tests provide the same functions over a fake machine (tests/unit/fake).
 #pragma once
 
+#include "base/shared_lock.hpp"
 #include "hv/limits.hpp"
 #ifndef XENOLITH_HOST
 #include "hv/x86/cpu/cpu_info.hpp"
@@ -17,6 +18,9 @@ namespace arch {
 #ifdef XENOLITH_HOST
 CpuId this_cpu();
 Vcpu& current();
+inline base::LockStripe lock_stripe() {
+    return base::LockStripe::of(this_cpu());
+}
 #else
 inline CpuId this_cpu() {
     return cpu::cpu_info().cpu;
@@ -24,6 +28,10 @@ inline CpuId this_cpu() {
 /// The vCPU whose state is loaded here; an idle vCPU if none.
 inline Vcpu& current() {
     return *cpu::cpu_info().current;
+}
+/// This CPU's stripe of locks that it shares. The same until the hypervisor is left.
+inline base::LockStripe lock_stripe() {
+    return cpu::cpu_info().lock_stripe;
 }
 #endif
 bool is_idle(const Vcpu&);

@@ -25,7 +25,7 @@ struct PirqTable;  // x86/irq/pirq.hpp: its physical interrupts
 
 struct DomainState {
     /// Shared by who changes leaf entries, each with one exchange; whoever changes what a frame is,
-    /// or a table above, has it alone.
+    /// or a table above, has it alone. (Each CPU shares it by its own stripe: arch::lock_stripe().)
     SharedSpinLock paging_lock{static_cast<uint8_t>(Rank::kPaging)};
     uint64_t physmap_pages = 0;  ///< XENMEM_maximum_gpfn: highest pfn the domain told, +1
     CpuPolicy* cpu_policy = nullptr;
@@ -35,9 +35,6 @@ struct DomainState {
     uint32_t pci_cf8 = 0;              ///< Domain 0's configuration address register
     uint8_t cmos_index = 0;            ///< and the index of its last access to the CMOS
     bool isolate_page_tables = false;  ///< xpti for this domain
-    std::atomic<uint64_t>* pirq_eoi_map = nullptr;  ///< PHYSDEVOP_pirq_eoi_gmfn_v2
-    bool auto_unmask = false;
-    Mfn pirq_eoi_mfn = kInvalidMfn;
     /// Which I/O ports it may use without being Domain 0 (XEN_DOMCTL_ioport_permission); nullptr:
     /// none.
     Bitmap<65536>* ioports = nullptr;

@@ -6,7 +6,7 @@
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
 #include "arch/time.hpp"
-#include "base/lock.hpp"
+#include "base/shared_lock.hpp"
 #include "hv/console/log.hpp"
 #include "hv/memory/allocator.hpp"
 #include "hv/sched/sched.hpp"
@@ -210,6 +210,7 @@ Result<> start_all(CpuId last) {
 void start_other_cpus() {
     number_cpus();
     const CpuId last = highest_wanted();
+    base::LockStripe::provide_for(last + 1);
     if (last == 0) return;
     if (Result<> started = start_all(last); !started)
         log(LogLevel::kWarning, "the other CPUs cannot be started: {}",

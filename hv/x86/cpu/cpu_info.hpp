@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "arch/vcpu.hpp"
+#include "base/shared_lock.hpp"
 #include "hv/x86/cpu/offsets.h"
 
 namespace hv {
@@ -25,9 +26,9 @@ struct Vcpu;
 namespace cpu {
 
 struct CpuInfo {
-    arch::Registers regs;  ///< of the guest that runs here
-    uint32_t cpu;          ///< CpuId
-    uint32_t reserved;
+    arch::Registers regs;          ///< of the guest that runs here
+    uint32_t cpu;                  ///< CpuId
+    base::LockStripe lock_stripe;  ///< of this CPU
     Vcpu* current;
     /// Page-table isolation: what the entry code loads, and what it loads on the way back. 0: off.
     uint64_t hv_cr3;

@@ -151,6 +151,7 @@ Result<void*> prepare_cpu_stack(CpuId cpu) {
     fill_gdt_page(cpu);
     auto* info = reinterpret_cast<CpuInfo*>(area + STACK_SIZE - sizeof(CpuInfo));
     info->cpu = cpu;
+    info->lock_stripe = base::LockStripe::of(cpu);
     info->work = softirq_word(cpu);
     return static_cast<void*>(info);
 }

@@ -25,7 +25,7 @@ PirqEntry* entry_of(Entries& entries, uint32_t pirq) {
 
 /// Tells the guest, in the page it registered, whether the PIRQ needs PHYSDEVOP_eoi.
 void set_needs_eoi(Domain& domain, uint32_t pirq, bool needed) {
-    std::atomic<uint64_t>* map = domain.arch.pirq_eoi_map;
+    std::atomic<uint64_t>* map = domain.arch.pirqs->eoi_map;
     if (!map) return;
     const uint64_t bit = uint64_t{1} << (pirq % 64);
     if (needed)
@@ -79,10 +79,10 @@ void relinquish_pirqs(Domain& domain) {
     if (!domain.arch.pirqs) return;
     auto entries = domain.arch.pirqs->entries.lock();
     for (uint32_t i = 0; i < kMaxPirqs; ++i) clear(domain, (*entries)[i], i);
-    if (!domain.arch.pirq_eoi_map) return;
-    domain.arch.pirq_eoi_map = nullptr;
-    PageInfo* page = page_info(domain.arch.pirq_eoi_mfn);
-    domain.arch.pirq_eoi_mfn = kInvalidMfn;
+    if (!domain.arch.pirqs->eoi_map) return;
+    domain.arch.pirqs->eoi_map = nullptr;
+    PageInfo* page = page_info(domain.arch.pirqs->eoi_mfn);
+    domain.arch.pirqs->eoi_mfn = kInvalidMfn;
     page->put_simple_type();
     page->put();
 }
@@ -152,7 +152,7 @@ Result<> pirq_eoi(Domain& domain, Pirq pirq) {
         if (!entry || !entry->taken) return Errno::kEINVAL;
         if (entry->bound) guest_eoi(*entry->line, domain);
     }
-    if (domain.arch.auto_unmask) event::unmask_pirq(domain, pirq);
+    if (domain.arch.pirqs->auto_unmask) event::unmask_pirq(domain, pirq);
     return {};
 }
 
@@ -160,11 +160,11 @@ Result<> publish_eoi_map(Domain& domain, Mfn frame, bool eoi_unmasks) {
     if (!domain.arch.pirqs) return Errno::kEINVAL;
     WritablePageRef page = TRY(WritablePageRef::take(frame, domain.id));
     auto entries = domain.arch.pirqs->entries.lock();
-    if (domain.arch.pirq_eoi_map) return Errno::kEBUSY;
+    if (domain.arch.pirqs->eoi_map) return Errno::kEBUSY;
     (void)page.release();  // held until relinquish_pirqs()
-    domain.arch.pirq_eoi_mfn = frame;
-    domain.arch.pirq_eoi_map = arch::mfn_to_virt<std::atomic<uint64_t>>(frame);
-    domain.arch.auto_unmask = eoi_unmasks;
+    domain.arch.pirqs->eoi_mfn = frame;
+    domain.arch.pirqs->eoi_map = arch::mfn_to_virt<std::atomic<uint64_t>>(frame);
+    domain.arch.pirqs->auto_unmask = eoi_unmasks;
     for (uint32_t i = 0; i < kMaxPirqs; ++i)
         if ((*entries)[i].bound) set_needs_eoi(domain, i, (*entries)[i].line->needs_eoi());
     return {};

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 
 #include "base/lock.hpp"
 #include "base/result.hpp"
@@ -30,6 +31,9 @@ struct PirqEntry {
 
 struct PirqTable {
     Locked<std::array<PirqEntry, kMaxPirqs>, Rank::kPirq> entries;
+    std::atomic<uint64_t>* eoi_map = nullptr;  ///< the guest's page (irq::publish_eoi_map), held
+    Mfn eoi_mfn = kInvalidMfn;
+    bool auto_unmask = false;  ///< PHYSDEVOP_eoi unmasks the event channel, too
 };
 
 }  // namespace arch

@@ -139,7 +139,7 @@ Mfn install_user_table(Vcpu& vcpu, Mfn l4) {
 /// nothing was done. `left`: the old table, if its references are the last.
 template <Install kInstall>
 [[gnu::always_inline]] inline bool change_among_pinned(Vcpu& vcpu, Mfn wanted, Mfn& left) {
-    SharedGuard guard(vcpu.domain->arch.paging_lock);
+    SharedGuard guard(vcpu.domain->arch.paging_lock, arch::lock_stripe());
     if (!get_table_again(*vcpu.domain, wanted, PageType::kL4)) return false;
     left = kInstall(vcpu, wanted);
     if (left != kInvalidMfn && put_table_unless_last(left)) left = kInvalidMfn;

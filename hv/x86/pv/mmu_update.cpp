@@ -70,14 +70,14 @@ Result<Owners> decode_owners(uint32_t foreigndom) {
 class Batch {
   public:
     Batch(Domain& table_owner, DomId frame_owner) XEN_TSA(no_thread_safety_analysis)
-        : tables_(table_owner), frames_(frame_owner) {
-        table_owner.arch.paging_lock.lock_shared();
-    }
+        : tables_(table_owner),
+          frames_(frame_owner),
+          share_(table_owner.arch.paging_lock.lock_shared(arch::lock_stripe())) {}
     ~Batch() XEN_TSA(no_thread_safety_analysis) {
-        if (alone_) [[unlikely]]
+        if (!share_) [[unlikely]]
             tables_.arch.paging_lock.unlock();
         else
-            tables_.arch.paging_lock.unlock_shared();
+            tables_.arch.paging_lock.unlock_shared(share_);
     }
     Batch(const Batch&) = delete;
     Batch& operator=(const Batch&) = delete;
@@ -94,16 +94,16 @@ class Batch {
 
     Domain& tables_;
     DomId frames_;
+    SharedSpinLock::Share share_;   ///< none: it has the lock alone
     PageRef page_;                  ///< of the request before
     Mfn leaf_table_ = kInvalidMfn;  ///< the same, if it is a checked L1 table
-    bool alone_ = false;
 };
 
 void Batch::be_alone() {
-    if (alone_) return;
-    tables_.arch.paging_lock.unlock_shared();
+    if (!share_) return;
+    tables_.arch.paging_lock.unlock_shared(share_);
     tables_.arch.paging_lock.lock();
-    alone_ = true;
+    share_ = {};
 }
 
 /// A frame that is no page table (any more): an ordinary write, while it is held writable.
@@ -268,7 +268,7 @@ Outcome update_va(uint64_t linear, uint64_t value, uint64_t flags, DomId frames)
         return again(linear, value, flags);
     Result<> result = Errno::kEINVAL;
     {
-        SharedGuard guard(domain.arch.paging_lock);
+        SharedGuard guard(domain.arch.paging_lock, arch::lock_stripe());
         if (Entry* slot = find_leaf(vcpu, linear))
             result = replace_leaf(domain, frames, slot, Entry(value), false);
     }

@@ -18,7 +18,7 @@ using namespace pv;
 
 Result<> pin(Domain& domain, Mfn mfn, PageType type) {
     if (type == PageType::kL1) {
-        SharedGuard guard(domain.arch.paging_lock);
+        SharedGuard guard(domain.arch.paging_lock, arch::lock_stripe());
         Result<> result;
         if (pin_leaf_table(domain, mfn, result)) return result;
     }
@@ -28,7 +28,7 @@ Result<> pin(Domain& domain, Mfn mfn, PageType type) {
 
 Result<> unpin(Domain& domain, Mfn mfn) {
     {
-        SharedGuard guard(domain.arch.paging_lock);
+        SharedGuard guard(domain.arch.paging_lock, arch::lock_stripe());
         if (unpin_unless_last(domain, mfn)) return {};
     }
     AloneGuard guard(domain.arch.paging_lock);
