@@ -69,6 +69,10 @@ class XEN_TSA(capability("mutex")) TicketLock {
         serving_.store(serving_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
     bool locked() const { return next_.load() != serving_.load(); }
+    /// For who has it: whether others wait.
+    bool is_wanted() const {
+        return next_.load(std::memory_order_relaxed) - serving_.load(std::memory_order_relaxed) > 1;
+    }
 
   private:
     /// Apart, so that who need not wait saves no registers for it.
@@ -101,6 +105,7 @@ class XEN_TSA(capability("mutex")) SpinLock {
         tickets_.unlock();
     }
     bool locked() const { return tickets_.locked(); }
+    bool is_wanted() const { return tickets_.is_wanted(); }
     uint8_t rank() const { return rank_; }
 
   private:

@@ -75,6 +75,8 @@ class XEN_TSA(capability("shared_mutex")) SharedSpinLock {
         for_each_stripe([](Users& users) { users.fetch_and(~kAlone, std::memory_order_release); });
         first_.queue.unlock();
     }
+    /// For who has it alone: whether others wait, to share it or to have it alone.
+    bool is_wanted() const { return first_.queue.is_wanted(); }
     [[nodiscard]] Share lock_shared(LockStripe stripe) XEN_TSA(acquire_shared_capability()) {
         Users& users = users_of(stripe.offset_);
         // By the sum's sign, kAlone, which the addition tells by itself.

@@ -158,6 +158,27 @@ TEST_P(SharedLockTest, WhoWantsItAloneWaitsForEachSharer) {
     }
 }
 
+TEST_P(SharedLockTest, WhoHasItAloneSeesThatOthersWait) {
+    std::unique_ptr<Taker> sharer, writer;
+    {
+        AloneGuard mine(lock_);
+        EXPECT_FALSE(lock_.is_wanted());
+        sharer = std::make_unique<Taker>(lock_, 1);
+        EXPECT_FALSE(sharer->has_it());
+        EXPECT_TRUE(lock_.is_wanted());
+    }
+    sharer->wait_for_it();
+    sharer->go();
+    {
+        AloneGuard mine(lock_);
+        EXPECT_FALSE(lock_.is_wanted());
+        writer = std::make_unique<Taker>(lock_);
+        EXPECT_FALSE(writer->has_it());
+        EXPECT_TRUE(lock_.is_wanted());
+    }
+    writer->wait_for_it();
+}
+
 TEST_P(SharedLockTest, WhoHasItAloneKeepsOutEverybody) {
     for (uint32_t n = 0; n < 16; ++n) {
         std::unique_ptr<Taker> sharer, writer;

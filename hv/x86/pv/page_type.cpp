@@ -90,6 +90,12 @@ bool is_guest_slot(unsigned level, size_t index) {
     return level < 4 || !paging::is_hypervisor_slot(index);
 }
 
+/// Whether to go on later: something is pending here, or another CPU waits for the paging lock,
+/// which it would not get before a whole tree is through.
+bool must_stop(const Domain& domain) {
+    return domain.arch.paging_lock.is_wanted() || preempt_requested();
+}
+
 // ---- whole tables ---------------------------------------------------------------------------
 
 /// Drops what entries [0, count) hold, from the top. kERESTART: `count` says how many still do.
@@ -102,7 +108,7 @@ Result<> drop_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& 
             TRY(put_entry(domain, level, e, preempt));
         }
         --count;
-        if (preempt == Preempt::kYes && level > 1 && count && preempt_requested())
+        if (preempt == Preempt::kYes && level > 1 && count && must_stop(domain))
             return Errno::kERESTART;
     }
     return {};
@@ -125,7 +131,7 @@ Result<> take_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& 
             return taken.error();
         }
         if (e.present()) write_entry(&table[count], adjusted(level, e));
-        if (preempt == Preempt::kYes && level > 1 && count + 1 < kEntries && preempt_requested()) {
+        if (preempt == Preempt::kYes && level > 1 && count + 1 < kEntries && must_stop(domain)) {
             ++count;
             return Errno::kERESTART;
         }

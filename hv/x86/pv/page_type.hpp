@@ -4,7 +4,8 @@
 // A table of level N holds, for each present entry, a type and a general reference on the table
 // of level N-1 it names; an L1 table holds a general reference on each frame it maps, and a
 // writable one where the mapping may write. Checking a tree can take long: it stops when
-// something else is pending (kERESTART) and goes on from PageInfo's aux.
+// something else is pending or another CPU waits for the lock (kERESTART), and goes on from
+// PageInfo's aux.
 //
 // All of it runs under the paging lock of the domain that owns the tables: alone, unless it says
 // otherwise.
