@@ -19,6 +19,7 @@ enum class Rank : uint8_t {
     kPirq = 62,         // a domain's physical interrupts
     kIrq = 65,          // one interrupt line
     kDomainPages = 70,  // a domain's page counts
+    kHostPaging = 72,   // the hypervisor's own page tables, which take frames
     kAllocator = 75,    // free frames
     kHeap = 80,         // the hypervisor's small objects
     kRcu = 85,
@@ -26,10 +27,9 @@ enum class Rank : uint8_t {
     kScheduler = 90,   // a run queue
     kTimer = 95,       // a CPU's timers
     kCalibration = 97,
-    kHostPaging = 98,  // the hypervisor's own page tables
-    kIoApic = 105,     // an I/O APIC's register window
-    kPci = 110,        // configuration cycles
-    kFirmware = 112,   // the firmware's run-time services
+    kIoApic = 105,    // an I/O APIC's register window
+    kPci = 110,       // configuration cycles
+    kFirmware = 112,  // the firmware's run-time services
     kFlush = 115,
     kConsole = 120,  // the innermost: anyone may print
 };

@@ -133,14 +133,9 @@ Result<> map_in(Entry* top, TableSource source, uint64_t linear, uint64_t machin
     return {};
 }
 
-Result<> map_host_from(TableSource source, uint64_t linear, uint64_t machine_address,
-                       uint64_t bytes, uint64_t flags) {
-    LockGuard guard(host_lock);
-    return map_in(l4, source, linear, machine_address, bytes, flags);
-}
-
 Result<> map_host(uint64_t linear, uint64_t machine_address, uint64_t bytes, uint64_t flags) {
-    return map_host_from(table_source, linear, machine_address, bytes, flags);
+    LockGuard guard(host_lock);
+    return map_in(l4, table_source, linear, machine_address, bytes, flags);
 }
 
 void init_host(TableSource source) {
@@ -204,8 +199,10 @@ Result<> back_frame_table(Mfn first, uint64_t count) {
     for (uint64_t offset = 0; offset < count * sizeof(PageInfo); offset += kPageSize) {
         const Mfn mfn = TRY(memory::take_table_frame());
         clear_page(mfn);
-        TRY(map_host_from(memory::take_table_frame, linear + offset, address_of(mfn), kPageSize,
-                          kData));
+        // Not map_host(): its lock comes before the allocator's, which our caller holds. Nobody
+        // else maps in the frame table's GiBs, so that the allocator's lock is enough.
+        TRY(map_in(host_l4(), memory::take_table_frame, linear + offset, address_of(mfn), kPageSize,
+                   kData));
     }
     return {};
 }

@@ -29,10 +29,7 @@ void set_table_source(TableSource source);
 /// Maps `bytes` (page multiples) of machine memory at `linear`, in large pages where both are
 /// aligned and `flags` allows (kLarge set). Intermediate tables get U if `flags` has it. kENOMEM.
 Result<> map_host(uint64_t linear, uint64_t machine_address, uint64_t bytes, uint64_t flags);
-/// The same with one source for this call (the allocator's reserve, with its lock held).
-Result<> map_host_from(TableSource source, uint64_t linear, uint64_t machine_address,
-                       uint64_t bytes, uint64_t flags);
-/// The same in another L4 than the hypervisor's, for an address in its lower half.
+/// The same in `l4`, with tables from `source` and without a lock: nobody else maps there.
 Result<> map_in(Entry* l4, TableSource source, uint64_t linear, uint64_t machine_address,
                 uint64_t bytes, uint64_t flags);
 /// The L1 entry for `linear`, which is mapped in 4 KiB pages; nullptr if it is not.
