@@ -16,6 +16,7 @@ EPILOG = "Exit status: 0 if nothing failed, 1 if a test failed or could not be r
 PARTS = ["lint", "docs", "unit", "fuzz", "guest", "bench", "system"]
 FUZZ_SECONDS = 300  # for each fuzzer, with --long
 # Of the tiny guests, one for each way into the hypervisor; they share a boot.
+DEBUG_GUESTS = "^(child|domctl|domain|evtchn|grant|memory|mmu|mmuext|pin|sysctl|vcpu)_"
 QUICK_GUESTS = "^(evtchn_interdomain_self|evtchn_upcall|fault_page_read|fault_divide|cpuid_policy|domain_list)$"
 
 
@@ -108,6 +109,9 @@ def _guest(options, image) -> dict[str, int]:
     if not options.quick and not options.filter:
         # Once more with page-table isolation, which this CPU would not ask for.
         counts.update(programs.run_counting(runner, _both(image, pattern) + ["--quick", "--cmdline", "xpti=true loglvl=info"]))
+        # And the debug build, which panics where locks are taken out of order or an invariant is broken.
+        debug = _both(build.hypervisor(debug=True), None if options.long else DEBUG_GUESTS)
+        counts.update(programs.run_counting(runner, debug + ["--only", "xenolith", "--label", "debug"]))
         # Deliberate faults: whether they still fit the source, and with --long whether tests notice them.
         counts.update(programs.run_counting(paths.ROOT / "tests/guest/faults.py", [] if options.long else ["--check"]))
     return counts

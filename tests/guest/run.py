@@ -284,11 +284,12 @@ def judge(test, results, isolated=False):
     return ("FAIL" if bad else "pass"), reason
 
 
-def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, quick=False, cmdline="",
+def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, quick=False, cmdline="", label="",
         out=print):
     """Runs the tests whose name matches `pattern` on both images, or on the one that `only` names.
 
-    `quick` leaves out what needs a boot of its own, `cmdline` is added to the boot line. Returns the numbers (passed, failed, skipped);
+    `quick` leaves out what needs a boot of its own, `cmdline` is added to the boot line, `label` (else its first option)
+    to the names. Returns the numbers (passed, failed, skipped);
     one line a test goes to `out`."""
     images = find_images(images)
     tests = [t for t in load_tests(images) if not pattern or re.search(pattern, t.name)]
@@ -313,7 +314,8 @@ def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, quick=Fal
                          for n in hypervisors if n in outcomes)
         notes = {o.detail for o in outcomes.values() if o.verdict == "PASS" and o.detail}
         comment = reason or "; ".join(sorted(notes))
-        name = test.name + (f" [{cmdline.split()[0]}]" if cmdline else "")
+        run_label = label or next(iter(cmdline.split()), "")
+        name = test.name + (f" [{run_label}]" if run_label else "")
         out(f"{verdict}  guest {name:36} {each}" + (f"  -- {comment}" if comment else ""))
         for name, outcome in outcomes.items():
             for line in outcome.tail:
@@ -350,6 +352,7 @@ def main():
     how.add_argument("--quick", action="store_true", help="only tests that share a boot")
     how.add_argument("--long", action="store_true", help="everything, as without it")
     parser.add_argument("--cmdline", default="", metavar="OPTIONS", help="added to the boot line")
+    parser.add_argument("--label", default="", help="said behind each name, to tell runs apart")
     parser.add_argument("--list", action="store_true", help="names and what each covers")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--images", help="folder of the built test images")
@@ -363,7 +366,7 @@ def main():
         if args.only in (None, name) and not getattr(args, name):
             parser.error(f"--{name} IMAGE is needed (or --only the other one)")
     passed, failed, skipped = run(args.xenolith, args.stock, args.images, args.only, args.filter,
-                                  args.jobs, args.quick, args.cmdline,
+                                  args.jobs, args.quick, args.cmdline, args.label,
                                   lambda line: print(line, flush=True))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0

@@ -104,10 +104,11 @@ TEST(base_pointer_of_other_vcpu, "mmu_update of an L4 that another vCPU has load
     answered = 0;
     start_second_vcpu([] {
         watched->load(0);
-        while (asked != kOver) {
-            if (asked == answered) continue;
+        for (unsigned turn = 0, now = 0; (now = asked) != kOver;) {
+            if (now == turn) continue;
+            turn = now;
             answer = watched->seen();
-            answered = asked;
+            answered = turn;
         }
         load_boot_table();
         answered = kOver;
