@@ -175,9 +175,11 @@ class GrantTable {
     heap::OwnedArray<grant::ActiveEntry*> active_pages;
     /// Handles that other domains (or this one) hold on our entries. While there are any we hold
     /// a reference on ourselves, so a mapper never finds its granter gone. Without the lock.
-    std::atomic<uint32_t> mapped_handles{0};
+    /// In a cache line of its own: who maps changes it, and reads what is above.
+    alignas(64) std::atomic<uint32_t> mapped_handles{0};
 
-    grant::Maptrack maptrack;  ///< what this domain has mapped of others; has its own lock
+    /// What this domain has mapped of others; has its own lock, and is the domain's own CPUs'.
+    alignas(64) grant::Maptrack maptrack;
 
   private:
     bool add_first_handle();

@@ -16,7 +16,7 @@ def add_arguments(p) -> None:
     p.add_argument("--svg", metavar="FILE", help="draw the ratios; docs/bench.svg is such a picture")
     p.add_argument("--row", "--filter", dest="row", metavar="REGEX", help="only rows whose name matches")
     p.add_argument("--args", metavar="OPTIONS", help="added to both boot lines, such as xpti=true")
-    p.add_argument("--smp", action="store_true", help="two CPUs against one, by wall time (about two minutes)")
+    p.add_argument("--smp", action="store_true", help="two CPUs against one, by wall time (about eight minutes)")
 
 
 def main(options) -> int:
