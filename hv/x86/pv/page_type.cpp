@@ -103,11 +103,11 @@ Result<> drop_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& 
                       Preempt preempt) {
     Entry* table = entries_of(page);
     while (count) {
-        if (is_guest_slot(level, count - 1)) {
-            const Entry e = read_entry(&table[count - 1]);
-            TRY(put_entry(domain, level, e, preempt));
-        }
+        const Entry e = read_entry(&table[count - 1]);
+        const bool holds = e.present() && is_guest_slot(level, count - 1);
+        if (holds) TRY(put_entry(domain, level, e, preempt));
         --count;
+        if (!holds) continue;  // was no work that anybody would have to be let in for
         if (preempt == Preempt::kYes && level > 1 && count && must_stop(domain))
             return Errno::kERESTART;
     }
@@ -122,6 +122,7 @@ Result<> take_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& 
     for (; count < kEntries; ++count) {
         if (!is_guest_slot(level, count)) continue;
         Entry e = read_entry(&table[count]);
+        if (!e.present()) continue;
         const Result<> taken = get_entry(domain, level, e, preempt);
         if (!taken.ok()) {
             if (taken.error() == Errno::kERESTART) return taken.error();
@@ -130,7 +131,7 @@ Result<> take_entries(Domain& domain, PageInfo& page, unsigned level, uint32_t& 
             if (taken.error() == kHalfUndone) ++count;
             return taken.error();
         }
-        if (e.present()) write_entry(&table[count], adjusted(level, e));
+        write_entry(&table[count], adjusted(level, e));
         if (preempt == Preempt::kYes && level > 1 && count + 1 < kEntries && must_stop(domain)) {
             ++count;
             return Errno::kERESTART;
