@@ -1,5 +1,6 @@
 // The order in which locks are taken: a CPU that holds a lock may only take one of higher rank.
-// Two locks of the same rank are taken together only in address order (paging, grant).
+// Two locks of the same rank are taken together only in one order: of addresses (paging), of
+// references (grant entries).
 #pragma once
 
 #include <cstdint>

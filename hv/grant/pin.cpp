@@ -117,7 +117,9 @@ bool is_transitive(GrantTable& table, uint32_t ref) {
 Status pin_any(GrantTable& table, uint32_t ref, ActiveEntry& entry, DomId user, Access access,
                Purpose purpose, Pin& pin) {
     // The version may be another than when `ref` was looked at, and then there are fewer entries.
-    if (ref >= table.entry_count()) return GNTST_bad_gntref;
+    const uint32_t count = table.entry_count();
+    if (ref >= count) return GNTST_bad_gntref;
+    ref = static_cast<uint32_t>(base::index_nospec(ref, count));
     if (purpose == Purpose::kCopy && is_transitive(table, ref)) return kTransitive;
     if (table.domain.dying.load(std::memory_order_relaxed) != Dying::kAlive)
         return GNTST_bad_domain;
@@ -149,7 +151,9 @@ Status pin_to_follow(GrantTable& table, uint32_t ref, DomId user, Access access,
     ActiveEntry& entry = table.active(ref);
     EntryGuard guard(entry);
     // Nothing was locked since pin() said that it is transitive: all may be otherwise.
-    if (table.version != 2 || ref >= table.entry_count()) return GNTST_general_error;
+    const uint32_t now = table.entry_count();
+    if (table.version != 2 || ref >= now) return GNTST_general_error;
+    ref = static_cast<uint32_t>(base::index_nospec(ref, now));
     const bool first = !entry.pinned();
     if (!first && (entry.user != user.raw() || entry.is_full(access))) return GNTST_general_error;
     Header seen{};

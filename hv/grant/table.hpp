@@ -79,8 +79,9 @@ class XEN_TSA(scoped_lockable) EntryGuard {
     EntryGuard(const EntryGuard&) = delete;
     EntryGuard& operator=(const EntryGuard&) = delete;
 
-  private:
     static constexpr auto kRank = static_cast<uint8_t>(Rank::kGrantEntry);
+
+  private:
     TicketLock& lock_;
 };
 inline constexpr uint32_t kActivePerPage = kPageSize / sizeof(ActiveEntry);

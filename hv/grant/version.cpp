@@ -22,8 +22,10 @@ class AllEntriesGuard {
   public:
     explicit AllEntriesGuard(GrantTable& table) XEN_TSA(no_thread_safety_analysis) : table_(table) {
         for (uint32_t i = 0; i < count(); ++i) table.active(i).lock.lock();
+        if constexpr (base::kCheckLockOrder) base::note_lock_taken(EntryGuard::kRank);
     }
     ~AllEntriesGuard() XEN_TSA(no_thread_safety_analysis) {
+        if constexpr (base::kCheckLockOrder) base::note_lock_dropped(EntryGuard::kRank);
         for (uint32_t i = 0; i < count(); ++i) table_.active(i).lock.unlock();
     }
     AllEntriesGuard(const AllEntriesGuard&) = delete;

@@ -15,8 +15,9 @@ kept in the tree), system (Debian's kernel and tools, on both). Each test is a l
 EPILOG = "Exit status: 0 if nothing failed, 1 if a test failed or could not be run, 2 for a wrong option."
 PARTS = ["lint", "docs", "unit", "fuzz", "guest", "bench", "system"]
 FUZZ_SECONDS = 300  # for each fuzzer, with --long
-# Of the tiny guests, one for each way into the hypervisor; they share a boot.
+# Of the tiny guests, those that run on the debug build every time: where most locks are taken.
 DEBUG_GUESTS = "^(child|domctl|domain|evtchn|grant|memory|mmu|mmuext|pin|sysctl|vcpu)_"
+# And one for each way into the hypervisor; they share a boot.
 QUICK_GUESTS = "^(evtchn_interdomain_self|evtchn_upcall|fault_page_read|fault_divide|cpuid_policy|domain_list)$"
 
 

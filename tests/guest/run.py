@@ -289,8 +289,7 @@ def run(xenolith, stock, images=None, only=None, pattern=None, jobs=2, quick=Fal
     """Runs the tests whose name matches `pattern` on both images, or on the one that `only` names.
 
     `quick` leaves out what needs a boot of its own, `cmdline` is added to the boot line, `label` (else its first option)
-    to the names. Returns the numbers (passed, failed, skipped);
-    one line a test goes to `out`."""
+    to the names. Returns the numbers (passed, failed, skipped); one line a test goes to `out`."""
     images = find_images(images)
     tests = [t for t in load_tests(images) if not pattern or re.search(pattern, t.name)]
     if quick:

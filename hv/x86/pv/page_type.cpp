@@ -300,19 +300,23 @@ bool put_table_unless_last(Mfn mfn) {
 
 namespace {
 
-/// The reference of a pin, taken just now, gets its mark.
-Result<> mark_pinned(Domain& domain, Mfn mfn) {
-    if (!(page_of(mfn).type.fetch_or(PageInfo::kPinned) & PageInfo::kPinned)) return {};
-    // Pinned already: the reference taken just now is not the last one.
-    (void)put_table(domain, mfn, Preempt::kNo);
-    return Errno::kEINVAL;
+/// The reference of a pin, taken just now, gets its mark; kEINVAL: pinned already. Sharing the lock
+/// is enough.
+Result<> mark_pinned(Mfn mfn) {
+    std::atomic<uint64_t>& type = page_of(mfn).type;
+    while (type.fetch_or(PageInfo::kPinned) & PageInfo::kPinned) {
+        // The other pin has a reference beside ours, unless somebody who shares the lock has undone
+        // it since: then ours is the last, must not go, and becomes the pin's.
+        if (put_table_unless_last(mfn)) return Errno::kEINVAL;
+    }
+    return {};
 }
 
 }  // namespace
 
 Result<> pin_table(Domain& domain, Mfn mfn, PageType type) {
     TRY(get_table_or_park(domain, mfn, type));
-    return mark_pinned(domain, mfn);
+    return mark_pinned(mfn);
 }
 
 bool pin_leaf_table(Domain& domain, Mfn mfn, Result<>& result) {
@@ -320,7 +324,7 @@ bool pin_leaf_table(Domain& domain, Mfn mfn, Result<>& result) {
     // are, the frame is a table that is not validated, which all others leave alone.
     result = get_table(domain, mfn, PageType::kL1, Preempt::kNo);
     if (!result.ok() && result.error() == kBeingChecked) return false;
-    if (result.ok()) result = mark_pinned(domain, mfn);
+    if (result.ok()) result = mark_pinned(mfn);
     return true;
 }
 

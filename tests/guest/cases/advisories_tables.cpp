@@ -3,6 +3,7 @@
 
 #include "child.hpp"
 #include "events.hpp"
+#include "grants.hpp"
 #include "print.hpp"
 #include "test.hpp"
 #include "traps.hpp"
@@ -168,11 +169,7 @@ TEST(uncached_table, "a table that the processor would read past its caches, eve
 
 TEST(shared_frame_as_table, "frames that the hypervisor writes to do not become page tables", "") {
     // A grant frame that nothing maps: all zeros, so that its contents alone would pass.
-    xen_pfn_t frames[1] = {};
-    gnttab_setup_table_t setup = {.dom = DOMID_SELF, .nr_frames = 1};
-    set_xen_guest_handle(setup.frame_list, frames);
-    CHECK_EQ(grant_table_op(GNTTABOP_setup_table, &setup, 1), 0);
-    CHECK_EQ(setup.status, GNTST_okay);
+    xen_pfn_t frames[1] = {own_grant_frame()};  // what set_gdt takes
     const Window window = open_window();
     for (int level = 1; level <= 4; ++level)
         CHECK(mmuext(MMUEXT_PIN_L1_TABLE + level - 1, frames[0]) < 0);

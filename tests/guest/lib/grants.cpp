@@ -4,16 +4,20 @@
 
 namespace guest {
 
-volatile grant_entry_v1_t* own_grants() {
-    static volatile grant_entry_v1_t* entries;
-    if (entries) return entries;
+uint64_t own_grant_frame() {
     xen_pfn_t frames[1] = {};
     gnttab_setup_table_t setup = {.dom = DOMID_SELF, .nr_frames = 1};
     set_xen_guest_handle(setup.frame_list, frames);
     CHECK_EQ(grant_table_op(GNTTABOP_setup_table, &setup, 1), 0);
     CHECK_EQ(setup.status, GNTST_okay);
+    return frames[0];
+}
+
+volatile grant_entry_v1_t* own_grants() {
+    static volatile grant_entry_v1_t* entries;
+    if (entries) return entries;
     const Window window = open_window();
-    CHECK_EQ(window.map(0, pte(frames[0], kDataFlags)), 0);
+    CHECK_EQ(window.map(0, pte(own_grant_frame(), kDataFlags)), 0);
     return entries = reinterpret_cast<volatile grant_entry_v1_t*>(window.va(0));
 }
 

@@ -6,6 +6,8 @@
 
 namespace guest {
 
+/// The MFN of the first frame of Domain 0's own table.
+uint64_t own_grant_frame();
 /// Domain 0's own entries: those of the table's first frame, which is mapped at the first call.
 volatile grant_entry_v1_t* own_grants();
 /// A child's, as XENMEM_acquire_resource hands them to the tools, mapped at page `index` of
