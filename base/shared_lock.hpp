@@ -23,6 +23,7 @@ class LockStripe {
 
     /// That of sharer number `sharer`: the low bits of the number, as many as tell stripes in use.
     static LockStripe of(uint32_t sharer) { return LockStripe(sharer * kBytes & last_); }
+    static constexpr LockStripe first() { return LockStripe(0); }
     /// How many sharers there may be, from now on: so many stripes of each lock are in use, up to
     /// kMost. Until then it is one, sharer 0's. To be called once, while nobody else can share a
     /// lock or has a stripe, and the caller has no lock.
@@ -33,14 +34,18 @@ class LockStripe {
     friend bool operator==(LockStripe, LockStripe) = default;
 
   private:
-    friend class SharedSpinLock;
+    template <uint32_t>
+    friend class StripedLock;
     explicit constexpr LockStripe(uint32_t offset) : offset_(offset) {}
 
     static constinit inline uint32_t last_ = 0;  ///< the offset of the last that is in use
     uint32_t offset_;                            ///< in bytes, from the lock's first stripe
 };
 
-class XEN_TSA(capability("shared_mutex")) SharedSpinLock {
+/// With so many stripes of its own, 1 or kMost; all that share the one should have the first.
+template <uint32_t kStripes>
+class XEN_TSA(capability("shared_mutex")) StripedLock {
+    static_assert(kStripes == 1 || kStripes == LockStripe::kMost);
     using Users = std::atomic<uint32_t>;  ///< how many share it by one stripe, and kAlone
 
   public:
@@ -51,14 +56,14 @@ class XEN_TSA(capability("shared_mutex")) SharedSpinLock {
         explicit operator bool() const { return users_; }
 
       private:
-        friend class SharedSpinLock;
+        friend class StripedLock;
         explicit Share(Users* users) : users_(users) {}
         Users* users_ = nullptr;
     };
 
-    constexpr explicit SharedSpinLock(uint8_t rank) : first_{.queue = SpinLock(rank)} {}
-    SharedSpinLock(const SharedSpinLock&) = delete;
-    SharedSpinLock& operator=(const SharedSpinLock&) = delete;
+    constexpr explicit StripedLock(uint8_t rank) : first_{.queue = SpinLock(rank)} {}
+    StripedLock(const StripedLock&) = delete;
+    StripedLock& operator=(const StripedLock&) = delete;
 
     // The analysis cannot know that whoever has it alone keeps the queue.
     void lock() XEN_TSA(acquire_capability()) XEN_TSA(no_thread_safety_analysis) {
@@ -77,6 +82,8 @@ class XEN_TSA(capability("shared_mutex")) SharedSpinLock {
     }
     /// For who has it alone: whether others wait, to share it or to have it alone.
     bool is_wanted() const { return first_.queue.is_wanted(); }
+    /// For who shares it: whether others wait to have it alone, behind whom all further ones queue.
+    bool is_wanted_alone() const { return first_.queue.locked(); }
     [[nodiscard]] Share lock_shared(LockStripe stripe) XEN_TSA(acquire_shared_capability()) {
         Users& users = users_of(stripe.offset_);
         // By the sum's sign, kAlone, which the addition tells by itself.
@@ -109,7 +116,7 @@ class XEN_TSA(capability("shared_mutex")) SharedSpinLock {
     }
     template <class Fn>
     void for_each_stripe(Fn fn) {
-        for (uint32_t at = LockStripe::last_;; at -= LockStripe::kBytes) {
+        for (uint32_t at = kStripes == 1 ? 0 : LockStripe::last_;; at -= LockStripe::kBytes) {
             fn(users_of(at));
             if (at == 0) return;
         }
@@ -128,9 +135,10 @@ class XEN_TSA(capability("shared_mutex")) SharedSpinLock {
     }
 
     FirstStripe first_;
-    Stripe others_[LockStripe::kMost - 1];
+    Stripe others_[kStripes - 1];
 };
 
+using SharedSpinLock = StripedLock<LockStripe::kMost>;
 using AloneGuard = LockGuard<SharedSpinLock>;
 
 class XEN_TSA(scoped_lockable) SharedGuard {

@@ -12,7 +12,8 @@ enum class Rank : uint8_t {
     kDomainList = 20,  // the table of domains
     kCpuPool = 25,
     kDomain = 30,       // a domain's life: vCPUs, shutdown
-    kPaging = 40,       // a domain's page-table updates
+    kPaging = 40,       // a domain's page tables
+    kLeaves = 45,       // and the entries of those of the first level
     kGrant = 50,        // a domain's grant table
     kGrantEntry = 52,   // one entry's use
     kMaptrack = 55,     // a domain's list of grants it has mapped

@@ -179,6 +179,45 @@ TEST_P(SharedLockTest, WhoHasItAloneSeesThatOthersWait) {
     writer->wait_for_it();
 }
 
+TEST_P(SharedLockTest, WhoSharesItSeesThatAnotherWantsItAlone) {
+    const auto mine = share(0);
+    EXPECT_FALSE(lock_.is_wanted_alone());
+    {
+        Taker sharer(lock_, 1);
+        sharer.wait_for_it();
+        EXPECT_FALSE(lock_.is_wanted_alone()) << "who shares it, too, is in nobody's way";
+    }
+    Taker writer(lock_);
+    EXPECT_FALSE(writer.has_it());
+    EXPECT_TRUE(lock_.is_wanted_alone());
+    drop(mine);
+    writer.wait_for_it();
+}
+
+TEST_P(SharedLockTest, OneStripeServesAll) XEN_TSA(no_thread_safety_analysis) {
+    static_assert(sizeof(StripedLock<1>) == LockStripe::kBytes);
+    struct {
+        StripedLock<1> lock{kRank};
+        uint64_t behind[8] = {};
+    } both;
+    const auto mine = both.lock.lock_shared(LockStripe::first());
+    const auto second = both.lock.lock_shared(LockStripe::first());
+    std::atomic<bool> has{false};
+    std::thread writer([&] {
+        both.lock.lock();
+        has = true;
+        both.lock.unlock();
+    });
+    while (!both.lock.is_wanted_alone()) std::this_thread::yield();
+    both.lock.unlock_shared(mine);
+    for (int i = 0; i < 100; ++i) std::this_thread::yield();
+    EXPECT_FALSE(has);
+    both.lock.unlock_shared(second);
+    writer.join();
+    EXPECT_TRUE(has);
+    for (const uint64_t word : both.behind) EXPECT_EQ(word, 0u) << "it has no further stripes";
+}
+
 TEST_P(SharedLockTest, WhoHasItAloneKeepsOutEverybody) {
     for (uint32_t n = 0; n < 16; ++n) {
         std::unique_ptr<Taker> sharer, writer;

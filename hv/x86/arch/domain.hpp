@@ -8,10 +8,9 @@
 
 #include "base/range_set.hpp"
 #include "base/result.hpp"
-#include "base/shared_lock.hpp"
 #include "hv/limits.hpp"
-#include "hv/lock_rank.hpp"
 #include "hv/memory/heap.hpp"
+#include "hv/x86/paging/paging_lock.hpp"
 
 namespace hv {
 struct Domain;
@@ -24,9 +23,7 @@ struct CpuPolicy;  // x86/cpu/policy.hpp: what CPUID and MSRs say to this domain
 struct PirqTable;  // x86/irq/pirq.hpp: its physical interrupts
 
 struct DomainState {
-    /// Shared by who changes leaf entries, each with one exchange; whoever changes what a frame is,
-    /// or a table above, has it alone. (Each CPU shares it by its own stripe: arch::lock_stripe().)
-    SharedSpinLock paging_lock{static_cast<uint8_t>(Rank::kPaging)};
+    PagingLock paging_lock;      ///< each CPU changes leaves by its own stripe: arch::lock_stripe()
     uint64_t physmap_pages = 0;  ///< XENMEM_maximum_gpfn: highest pfn the domain told, +1
     CpuPolicy* cpu_policy = nullptr;
     PirqTable* pirqs = nullptr;

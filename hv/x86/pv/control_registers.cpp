@@ -10,7 +10,7 @@
 #include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/cpu/policy.hpp"
 #include "hv/x86/pv/mmu.hpp"
-#include "hv/x86/pv/page_type.hpp"
+#include "hv/x86/pv/pin.hpp"
 
 namespace hv::pv {
 

@@ -29,7 +29,7 @@ constexpr uint64_t kWindowFlags =
 Result<Mfn> descriptor_frame(Domain& domain, Mfn mfn) {
     PageRef page = TRY(PageRef::take(mfn, domain.id));
     AloneGuard guard(domain.arch.paging_lock);
-    TRY(get_table_type(domain, *page.get(), PageType::kDescriptor, Preempt::kNo));
+    TRY(get_table_type(domain, *page.get(), PageType::kDescriptor));
     (void)page.release();
     return mfn;
 }
@@ -211,8 +211,7 @@ Outcome do_update_descriptor(uint64_t address, uint64_t descriptor, uint64_t, ui
     // In use as descriptor page, or an ordinary one; never a page table.
     const bool in_use = info.page_type() == PageType::kDescriptor && info.type_count();
     if (in_use) {
-        const Result<> typed =
-            pv::get_table_type(domain, info, PageType::kDescriptor, pv::Preempt::kNo);
+        const Result<> typed = pv::get_table_type(domain, info, PageType::kDescriptor);
         if (!typed.ok()) return typed;
     } else if (!info.get_writable_type()) {
         return Errno::kEINVAL;

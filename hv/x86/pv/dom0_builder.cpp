@@ -15,7 +15,7 @@
 #include "hv/x86/pv/dom0_size.hpp"
 #include "hv/x86/pv/dom0_start.hpp"
 #include "hv/x86/pv/hypercall_page.hpp"
-#include "hv/x86/pv/page_type.hpp"
+#include "hv/x86/pv/pin.hpp"
 
 namespace hv::pv {
 namespace {
@@ -126,7 +126,6 @@ Result<> fill_up(Dom0Frames& frames, uint64_t pages) {
 
 /// Checks the page tables like any guest's, and keeps them so (the kernel will unpin its first).
 Result<> pin(Domain& domain, Mfn l4) {
-    AloneGuard guard(domain.arch.paging_lock);
     auto pinned = pin_table(domain, l4, PageType::kL4);
     while (!pinned && pinned.error() == Errno::kERESTART)
         pinned = pin_table(domain, l4, PageType::kL4);

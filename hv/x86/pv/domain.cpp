@@ -16,6 +16,7 @@
 #include "hv/x86/pv/isolation.hpp"
 #include "hv/x86/pv/mmu.hpp"
 #include "hv/x86/pv/page_type.hpp"
+#include "hv/x86/pv/pin.hpp"
 
 namespace hv::arch {
 
@@ -57,7 +58,7 @@ Result<> release_vcpu(Domain& domain, Vcpu& vcpu) {
     AloneGuard guard(domain.arch.paging_lock);
     for (Mfn* table : {&vcpu.arch.pv.kernel_table, &vcpu.arch.pv.user_table}) {
         if (*table == kInvalidMfn) continue;
-        TRY(pv::put_table(domain, *table, pv::Preempt::kYes));
+        TRY(pv::put_table(domain, *table, pv::Hold::kAloneInParts));
         *table = kInvalidMfn;
     }
     pv::drop_gdt(vcpu);
@@ -123,13 +124,14 @@ Result<> set_descriptor_tables(Vcpu& vcpu, const vcpu_guest_context& c) {
 Result<> set_tables(Vcpu& vcpu, const vcpu_guest_context& c) {
     Domain& domain = *vcpu.domain;
     AloneGuard guard(domain.arch.paging_lock);
+    constexpr pv::Hold kHold = pv::Hold::kAloneInParts;
     const Mfn kernel = mfn_of(c.ctrlreg[3]);
-    TRY(pv::get_table_or_park(domain, kernel, PageType::kL4));
+    TRY(pv::get_table_or_park(domain, kernel, PageType::kL4, kHold));
     if (c.ctrlreg[1]) {
         const Mfn user = mfn_of(c.ctrlreg[1] & ~uint64_t{1});
-        const Result<> got = pv::get_table_or_park(domain, user, PageType::kL4);
+        const Result<> got = pv::get_table_or_park(domain, user, PageType::kL4, kHold);
         if (!got.ok()) {
-            pv::drop_or_park(domain, kernel);
+            pv::drop_or_park(domain, kernel, kHold);
             return got.error();
         }
         pv::set_user_table(vcpu, user);

@@ -121,7 +121,7 @@ Result<> move_entry(const Domain& domain, Entry* entry, uint64_t new_address) {
 Result<> map_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t gntmap_flags) {
     const Domain& domain = *current().domain;
     const Entry wanted = paging::adjust_guest_leaf(grant_entry(frame, read_only, gntmap_flags));
-    SharedGuard guard(current().domain->arch.paging_lock, lock_stripe());
+    LeavesGuard guard(current().domain->arch.paging_lock, lock_stripe());
     const Slot slot = find_slot(domain, host_address, gntmap_flags);
     if (!slot.entry) return Errno::kEINVAL;
     const bool taken = take_again(page_of(frame), read_only);
@@ -140,7 +140,7 @@ Result<> unmap_grant(uint64_t host_address, Mfn frame, bool read_only, uint32_t 
     if (new_address) [[unlikely]]
         return replace_grant(host_address, frame, read_only, gntmap_flags, new_address);
     const Domain& domain = *current().domain;
-    SharedGuard guard(current().domain->arch.paging_lock, lock_stripe());
+    LeavesGuard guard(current().domain->arch.paging_lock, lock_stripe());
     const Slot slot = find_slot(domain, host_address, gntmap_flags);
     if (!slot.entry) return Errno::kEINVAL;
     const bool cleared = clear_entry(slot.entry, frame, read_only);

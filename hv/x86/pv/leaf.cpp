@@ -69,6 +69,12 @@ Entry uncached(Entry e) {
     page->put();
 }
 
+/// Same frame, same access: only flags change, and no reference does.
+constexpr bool changes_flags_only(Entry old, Entry wanted) {
+    constexpr uint64_t kMatters = Entry::kAddress | Entry::kPresent | Entry::kWrite | kCaching;
+    return wanted.present() && !((old.raw() ^ wanted.raw()) & kMatters);
+}
+
 }  // namespace
 
 Result<> get_leaf(const Domain& table_owner, DomId owner, Entry& e) {
@@ -88,9 +94,7 @@ Result<> replace_leaf(const Domain& table_owner, DomId frame_owner, Entry* slot,
     wanted = paging::adjust_guest_leaf(wanted);
     for (;;) {
         const Entry old = read_entry(slot);
-        // Same frame, same access: only flags change, and no reference does.
-        constexpr uint64_t kMatters = Entry::kAddress | Entry::kPresent | Entry::kWrite | kCaching;
-        if (wanted.present() && !((old.raw() ^ wanted.raw()) & kMatters)) {
+        if (changes_flags_only(old, wanted)) {
             if (exchange_entry(slot, old, wanted, preserve_ad)) [[likely]]
                 return {};
             continue;
@@ -102,6 +106,21 @@ Result<> replace_leaf(const Domain& table_owner, DomId frame_owner, Entry* slot,
         }
         put_leaf(wanted);
     }
+}
+
+Result<> replace_leaf_if(const Domain& table_owner, DomId frame_owner, Entry* slot, Entry expected,
+                         Entry wanted, bool& matched) {
+    matched = read_entry(slot) == expected;
+    if (!matched) return {};
+    if (!caching_is_allowed(table_owner, wanted)) return Errno::kEINVAL;
+    wanted = paging::adjust_guest_leaf(wanted);
+    const bool flags_only = changes_flags_only(expected, wanted);
+    if (!flags_only && wanted.present()) TRY(get_present_leaf(table_owner, frame_owner, wanted));
+    uint64_t old = expected.raw();
+    matched = __atomic_compare_exchange_n(reinterpret_cast<uint64_t*>(slot), &old, wanted.raw(),
+                                          false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    if (!flags_only) put_leaf(matched ? expected : wanted);
+    return {};
 }
 
 }  // namespace hv::pv

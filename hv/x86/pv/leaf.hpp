@@ -19,6 +19,10 @@ void put_leaf(paging::Entry entry);
 /// `table_owner`, which may be shared. Fails like get_leaf().
 Result<> replace_leaf(const Domain& table_owner, DomId frame_owner, paging::Entry* slot,
                       paging::Entry wanted, bool preserve_ad);
+/// The same for a guest's own compare-and-exchange: only if the entry is `expected`, its A and D
+/// bits as well, at the moment it is replaced; `matched` says whether it was.
+Result<> replace_leaf_if(const Domain& table_owner, DomId frame_owner, paging::Entry* slot,
+                         paging::Entry expected, paging::Entry wanted, bool& matched);
 
 inline paging::Entry read_entry(const paging::Entry* slot) {
     return paging::Entry(

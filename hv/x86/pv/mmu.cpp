@@ -11,6 +11,7 @@
 #include "hv/x86/pv/isolation.hpp"
 #include "hv/x86/pv/leaf.hpp"
 #include "hv/x86/pv/page_type.hpp"
+#include "hv/x86/pv/pin.hpp"
 
 namespace hv::pv {
 
@@ -65,11 +66,12 @@ Result<> write_pte_checked(uint64_t linear, uint64_t old_pte, uint64_t new_pte, 
                            bool& matched) {
     Vcpu& vcpu = arch::current();
     Domain& domain = *vcpu.domain;
-    AloneGuard guard(domain.arch.paging_lock);
+    LeavesGuard guard(domain.arch.paging_lock, arch::lock_stripe());
     PageRef table = TRY(leaf_table_at(linear));
     auto* slot = arch::mfn_to_virt<Entry>(table.mfn()) + (linear & ~kPageMask) / sizeof(Entry);
-    matched = !compare || read_entry(slot).raw() == old_pte;
-    if (!matched) return {};
+    if (compare)
+        return replace_leaf_if(domain, domain.id, slot, Entry(old_pte), Entry(new_pte), matched);
+    matched = true;
     return replace_leaf(domain, domain.id, slot, Entry(new_pte), false);
 }
 
@@ -139,7 +141,7 @@ Mfn install_user_table(Vcpu& vcpu, Mfn l4) {
 /// nothing was done. `left`: the old table, if its references are the last.
 template <Install kInstall>
 [[gnu::always_inline]] inline bool change_among_pinned(Vcpu& vcpu, Mfn wanted, Mfn& left) {
-    SharedGuard guard(vcpu.domain->arch.paging_lock, arch::lock_stripe());
+    LeavesGuard guard(vcpu.domain->arch.paging_lock, arch::lock_stripe());
     if (!get_table_again(*vcpu.domain, wanted, PageType::kL4)) return false;
     left = kInstall(vcpu, wanted);
     if (left != kInvalidMfn && put_table_unless_last(left)) left = kInvalidMfn;
@@ -156,10 +158,11 @@ template <Install kInstall>
         return {};
     AloneGuard guard(domain.arch.paging_lock);
     if (!changed) {
-        if (wanted != kInvalidMfn) TRY(get_table_or_park(domain, wanted, PageType::kL4));
+        if (wanted != kInvalidMfn)
+            TRY(get_table_or_park(domain, wanted, PageType::kL4, Hold::kAloneInParts));
         left = kInstall(vcpu, wanted);
     }
-    if (left != kInvalidMfn) drop_or_park(domain, left);
+    if (left != kInvalidMfn) drop_or_park(domain, left, Hold::kAloneInParts);
     return {};
 }
 

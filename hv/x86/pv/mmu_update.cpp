@@ -11,6 +11,7 @@
 #include "hv/x86/pv/leaf.hpp"
 #include "hv/x86/pv/mmu.hpp"
 #include "hv/x86/pv/page_type.hpp"
+#include "hv/x86/pv/pin.hpp"
 #include "hv/x86/pv/update_flush.hpp"
 
 namespace hv {
@@ -64,20 +65,20 @@ Result<Owners> decode_owners(uint32_t foreigndom) {
 }
 
 /// What a run of requests has in common: whose tables and frames it is about, and the table of the
-/// request before, which is mostly that of the next. Holds the tables' paging lock, shared until a
-/// request is about something else than a leaf, and from then on alone (which the analysis of locks
-/// cannot follow).
+/// request before, which is mostly that of the next. Holds the tables' paging lock as who changes
+/// leaves until a request is about something else, and from then on alone (which the analysis of
+/// locks cannot follow).
 class Batch {
   public:
     Batch(Domain& table_owner, DomId frame_owner) XEN_TSA(no_thread_safety_analysis)
         : tables_(table_owner),
           frames_(frame_owner),
-          share_(table_owner.arch.paging_lock.lock_shared(arch::lock_stripe())) {}
+          share_(table_owner.arch.paging_lock.lock_leaves(arch::lock_stripe())) {}
     ~Batch() XEN_TSA(no_thread_safety_analysis) {
         if (!share_) [[unlikely]]
             tables_.arch.paging_lock.unlock();
         else
-            tables_.arch.paging_lock.unlock_shared(share_);
+            tables_.arch.paging_lock.unlock_leaves(share_);
     }
     Batch(const Batch&) = delete;
     Batch& operator=(const Batch&) = delete;
@@ -94,14 +95,14 @@ class Batch {
 
     Domain& tables_;
     DomId frames_;
-    SharedSpinLock::Share share_;   ///< none: it has the lock alone
-    PageRef page_;                  ///< of the request before
-    Mfn leaf_table_ = kInvalidMfn;  ///< the same, if it is a checked L1 table
+    PagingLock::LeavesShare share_;  ///< none: it has the lock alone
+    PageRef page_;                   ///< of the request before
+    Mfn leaf_table_ = kInvalidMfn;   ///< the same, if it is a checked L1 table
 };
 
 void Batch::be_alone() {
     if (!share_) return;
-    tables_.arch.paging_lock.unlock_shared(share_);
+    tables_.arch.paging_lock.unlock_leaves(share_);
     tables_.arch.paging_lock.lock();
     share_ = {};
 }
@@ -122,8 +123,8 @@ constexpr bool is_checked_leaf_table(uint64_t type_word) {
 }
 
 /// The usual: an entry of the L1 table that the last request was about. Nobody can change what the
-/// frame is meanwhile but who has the lock alone: an update of ours of a table above it, which
-/// forgets it (update_other_page).
+/// frame is meanwhile but who keeps changes of leaves out: an update of ours of a table above it,
+/// which forgets it (update_other_page).
 Result<> Batch::update_entry(uint64_t address, uint64_t value, bool preserve_ad) {
     if (mfn_of(address) != leaf_table_) {
         if (!page_ || page_.mfn() != mfn_of(address))
@@ -268,7 +269,7 @@ Outcome update_va(uint64_t linear, uint64_t value, uint64_t flags, DomId frames)
         return again(linear, value, flags);
     Result<> result = Errno::kEINVAL;
     {
-        SharedGuard guard(domain.arch.paging_lock, arch::lock_stripe());
+        LeavesGuard guard(domain.arch.paging_lock, arch::lock_stripe());
         if (Entry* slot = find_leaf(vcpu, linear))
             result = replace_leaf(domain, frames, slot, Entry(value), false);
     }

@@ -8,32 +8,13 @@
 #include "hv/x86/paging/flush.hpp"
 #include "hv/x86/pv/descriptor.hpp"
 #include "hv/x86/pv/mmu.hpp"
-#include "hv/x86/pv/page_type.hpp"
+#include "hv/x86/pv/pin.hpp"
 #include "hv/x86/pv/update_flush.hpp"
 
 namespace hv {
 namespace {
 
 using namespace pv;
-
-Result<> pin(Domain& domain, Mfn mfn, PageType type) {
-    if (type == PageType::kL1) {
-        SharedGuard guard(domain.arch.paging_lock, arch::lock_stripe());
-        Result<> result;
-        if (pin_leaf_table(domain, mfn, result)) return result;
-    }
-    AloneGuard guard(domain.arch.paging_lock);
-    return pin_table(domain, mfn, type);
-}
-
-Result<> unpin(Domain& domain, Mfn mfn) {
-    {
-        SharedGuard guard(domain.arch.paging_lock, arch::lock_stripe());
-        if (unpin_unless_last(domain, mfn)) return {};
-    }
-    AloneGuard guard(domain.arch.paging_lock);
-    return unpin_table(domain, mfn);
-}
 
 Result<> clear_frame(Domain& domain, Mfn mfn) {
     WritablePageRef page = TRY(WritablePageRef::take(mfn, domain.id));
@@ -71,15 +52,15 @@ Result<> frame_operation(Domain& owner, const mmuext_op& op) {
     const Mfn mfn{op.arg1.mfn};
     switch (op.cmd) {
         case MMUEXT_PIN_L1_TABLE:
-            return pin(owner, mfn, PageType::kL1);
+            return pin_table(owner, mfn, PageType::kL1);
         case MMUEXT_PIN_L2_TABLE:
-            return pin(owner, mfn, PageType::kL2);
+            return pin_table(owner, mfn, PageType::kL2);
         case MMUEXT_PIN_L3_TABLE:
-            return pin(owner, mfn, PageType::kL3);
+            return pin_table(owner, mfn, PageType::kL3);
         case MMUEXT_PIN_L4_TABLE:
-            return pin(owner, mfn, PageType::kL4);
+            return pin_table(owner, mfn, PageType::kL4);
         case MMUEXT_UNPIN_TABLE:
-            return unpin(owner, mfn);
+            return unpin_table(owner, mfn);
         case MMUEXT_CLEAR_PAGE:
             return clear_frame(owner, mfn);
         case MMUEXT_COPY_PAGE:

@@ -4,26 +4,10 @@
 #include "print.hpp"
 #include "test.hpp"
 #include "traps.hpp"
+#include "tree.hpp"
 #include "user.hpp"
 
 namespace guest {
-
-namespace {
-/// A tree of fresh tables, none of them in use: l4 -> l3 -> l2 -> l1 -> page.
-struct Tree {
-    uint64_t* table[5];
-    uint64_t* page = alloc_page_as<uint64_t>();
-
-    Tree() {
-        table[0] = page;
-        for (int level = 1; level <= 4; ++level) {
-            table[level] = alloc_page_as<uint64_t>();
-            table[level][3] = pte(mfn_of(table[level - 1]), kTableFlags);
-        }
-        for (int level = 1; level <= 4; ++level) make_read_only(table[level]);
-    }
-};
-}  // namespace
 
 TEST(pin_each_level, "mmuext_op PIN_L1..L4 and UNPIN: validated from below, given back", "") {
     const Tree tree;
@@ -46,109 +30,6 @@ TEST(pin_twice, "mmuext_op: pinning a pinned table, unpinning an unpinned one", 
     CHECK_EQ(unpin(tree.table[1]), 0);
     CHECK_EQ(unpin(tree.table[1]), -kEINVAL);
     CHECK_EQ(unpin(tree.page), -kEINVAL);
-}
-
-namespace {
-const Tree* contested;
-uint64_t* refused;  // its last entry would make a table writable
-volatile unsigned surprises;
-volatile bool done;
-
-/// Pins and unpins the same tables as the other vCPU, and writes entries of the lowest.
-void contend(unsigned who) {
-    const auto may_fail = [](long answer) {
-        if (answer && answer != -kEINVAL) surprises = surprises + 1;
-    };
-    uint64_t* const l1 = contested->table[1];
-    const uint64_t end = system_time() + 3'000'000'000;
-    for (unsigned turn = 0; turn < 1500 && system_time() < end; ++turn) {
-        may_fail(mmuext(MMUEXT_PIN_L1_TABLE, mfn_of(l1)));
-        // What is no table at this moment is written as the page of data that it is then.
-        const uint64_t value = turn & 1 ? pte(mfn_of(contested->page), kDataFlags) : 0;
-        may_fail(write_entry(&l1[16 + (turn + who) % 8], value));
-        if (turn % 3 == who) may_fail(mmuext(MMUEXT_PIN_L2_TABLE, mfn_of(contested->table[2])));
-        may_fail(mmuext(MMUEXT_UNPIN_TABLE, mfn_of(l1)));
-        if (turn % 3 == who) may_fail(mmuext(MMUEXT_UNPIN_TABLE, mfn_of(contested->table[2])));
-        if (turn % 8 == 0 && mmuext(MMUEXT_PIN_L1_TABLE, mfn_of(refused)) == 0)
-            surprises = surprises + 1;
-    }
-}
-}  // namespace
-
-TEST(pin_two_vcpus, "mmuext_op PIN and UNPIN, mmu_update: two vCPUs, the same tables",
-     "cpus=2;vcpus=2") {
-    const Tree tree;
-    contested = &tree;
-    refused = alloc_page_as<uint64_t>();
-    for (unsigned i = 0; i < 512; ++i)
-        refused[i] = pte(mfn_of(i < 511 ? tree.page : boot_l4()), kDataFlags);
-    make_read_only(refused);
-    surprises = 0;
-    done = false;
-    start_second_vcpu([] {
-        contend(1);
-        done = true;
-    });
-    contend(0);
-    CHECK(wait_for([] { return done; }, 20'000'000'000));
-    CHECK_EQ(surprises, 0);
-    for (int level = 1; level <= 2; ++level) {
-        mmuext(MMUEXT_UNPIN_TABLE, mfn_of(tree.table[level]));
-        CHECK_EQ(mmuext(MMUEXT_UNPIN_TABLE, mfn_of(tree.table[level])), -kEINVAL);
-    }
-    // No reference was left, on the tables or on what they map: a page may be anything again.
-    for (int level = 1; level <= 4; ++level) make_writable(tree.table[level]);
-    make_writable(refused);
-    *tree.page = 0;
-    CHECK_EQ(pin(tree.page, 1), 0);
-    CHECK_EQ(unpin(tree.page), 0);
-}
-
-namespace {
-volatile unsigned updates;
-
-/// How many updates of an entry the other vCPU gets done while a tree of 64 full tables is checked,
-/// and dropped again.
-unsigned updates_meanwhile(const void* l2) {
-    const unsigned before = updates;
-    CHECK_EQ(mmuext(MMUEXT_PIN_L2_TABLE, mfn_of(l2)), 0);
-    CHECK_EQ(mmuext(MMUEXT_UNPIN_TABLE, mfn_of(l2)), 0);
-    return updates - before;
-}
-}  // namespace
-
-TEST(pin_lets_others_in, "mmuext_op PIN and UNPIN of much: another vCPU's updates go on meanwhile",
-     "cpus=2;vcpus=2;args=dom0_vcpus_pin") {
-    static Window window;
-    window = open_window();
-    updates = 0;
-    done = false;
-    auto* l2 = alloc_page_as<uint64_t>();
-    const uint64_t leaf = pte(mfn_of(alloc_page()), kDataFlags);
-    for (unsigned i = 0; i < 64; ++i) {
-        auto* l1 = alloc_page_as<uint64_t>();
-        for (unsigned entry = 0; entry < 512; ++entry) l1[entry] = leaf;
-        make_read_only(l1);
-        l2[i] = pte(mfn_of(l1), kTableFlags);
-    }
-    make_read_only(l2);
-    start_second_vcpu([] {
-        while (!done) {
-            if (update_va_mapping(window.va(0), 0)) break;
-            updates = updates + 1;
-        }
-        done = true;
-    });
-    CHECK(wait_for([] { return updates > 0; }));
-    // Not each time: on a busy machine the other vCPU may not run at that moment.
-    unsigned best = 0;
-    for (unsigned i = 0; i < 200 && best < 40; ++i) {
-        const unsigned now = updates_meanwhile(l2);
-        best = now > best ? now : best;
-    }
-    CHECK(!done);
-    done = true;
-    CHECK(best >= 40);
 }
 
 TEST(pin_refuses_writable, "mmuext_op PIN: a page that is mapped writable, a frame not there", "") {

@@ -149,4 +149,46 @@ TEST(table_write_upper_levels, "direct writes to L2, L3, L4 tables are not emula
     }
 }
 
+namespace {
+
+volatile uint64_t* both_write;
+volatile bool other_is_through;
+constexpr unsigned kWrites = 1000;
+
+/// Counts in an entry that is not present, and turns a bit of one that is to and fro.
+void count_and_turn(uint64_t bit) {
+    for (unsigned i = 0; i < kWrites; ++i) {
+        asm volatile("lock addq $0x1000, 8(%0)" ::"r"(both_write) : "memory");
+        asm volatile("lock xorq %1, (%0)" ::"r"(both_write), "r"(bit) : "memory");
+        // Each write by itself: the frame is mapped writable, or not.
+        asm volatile("lock xorb $2, (%0)" ::"r"(both_write) : "memory");
+    }
+    asm volatile("lock xorq %1, (%0)" ::"r"(both_write), "r"(bit) : "memory");
+}
+
+}  // namespace
+
+TEST(table_write_two_vcpus, "emulated L1 write: locked ones of two vCPUs to the same entries",
+     "cpus=2;vcpus=2") {
+    const Target t;
+    both_write = t.entry;
+    other_is_through = false;
+    start_second_vcpu([] {
+        count_and_turn(0x400);
+        other_is_through = true;
+    });
+    count_and_turn(0x200);
+    CHECK(wait_for([] { return other_is_through; }, 20'000'000'000));
+    CHECK_EQ(t.entry[1] >> 12, 2 * kWrites);
+    CHECK_EQ(t.entry[0] & 0xe00, 0x600);
+    CHECK_EQ(t.entry[0] & kWrite, kWrite);
+    CHECK_EQ(mfn_of_pte(t.entry[0]), mfn_of(t.page));
+    // No reference too many was left, and none too few.
+    CHECK_EQ(t.window.map(0, 0), 0);
+    CHECK_EQ(t.window.map(1, 0), 0);
+    *t.page = 0;
+    CHECK_EQ(pin(t.page, 1), 0);
+    CHECK_EQ(unpin(t.page), 0);
+}
+
 }  // namespace guest

@@ -22,7 +22,7 @@
 #include "hv/x86/irq/pci.hpp"
 #include "hv/x86/pv/code_bytes.hpp"
 #include "hv/x86/pv/mmu.hpp"
-#include "hv/x86/pv/page_type.hpp"
+#include "hv/x86/pv/pin.hpp"
 #include "hv/x86/pv/traps.hpp"
 
 namespace hv {
