@@ -1,8 +1,11 @@
 // Two vCPUs at once: Domain 0's two, and one of Domain 0 beside one of a second domain. Each test
-// prints lines "SMP place operation phase vcpu n n n ...", the operations in 20 windows of 2 ms:
+// prints lines "SMP place operation turn phase vcpu n n n ...", the operations in windows of 2 ms:
 // phase "alone" while the other vCPU calls nothing, "both" while it does the same. It does not idle
 // in either: then a hypervisor that interrupts it (a flush) would pay for waking a processor in one
-// phase and not in the other. bench/smp.py reads the lines; the rows are measured by wall time.
+// phase and not in the other. Phases are short and come by turns, so that the machine is as fast in
+// one as in the next. bench/smp.py reads the lines; the rows are measured by wall time.
+#include <initializer_list>
+
 #include "child.hpp"
 #include "events.hpp"
 #include "grants.hpp"
@@ -15,17 +18,25 @@ namespace {
 
 constexpr uint64_t kMillisecond = 1'000'000;
 constexpr unsigned kCopied = 64;  // bytes of one grant copy
+constexpr unsigned kMapped = 64;  // entries in use of a table that is pinned
+constexpr unsigned kTurns = 12;
+
+/// Tables that nobody has loaded, one of each level, as a process's that is made or ends.
+struct Tree {
+    uint64_t l1, l4;  ///< MFNs
+};
 
 /// What a vCPU may use: a page for arguments, page-table entries, a frame, a grant.
 struct Side {
     domid_t id;
-    Work* work;                         ///< as Domain 0 sees it
-    uint8_t* arguments;                 ///< a page, as Domain 0 sees it
-    Arg arguments_there;                ///< and where the vCPU runs
-    Arg window;                         ///< the vCPU's addresses that these entries map:
-    uint64_t window_entry;              ///< machine address of the first of 16
-    uint64_t frame;                     ///< one of its own, which it grants to the other side
-    uint64_t target;                    ///< another
+    Work* work;             ///< as Domain 0 sees it
+    uint8_t* arguments;     ///< a page, as Domain 0 sees it
+    Arg arguments_there;    ///< and where the vCPU runs
+    Arg window;             ///< the vCPU's addresses that these entries map:
+    uint64_t window_entry;  ///< machine address of the first of 16
+    uint64_t frame;         ///< one of its own, which it grants to the other side
+    uint64_t target;        ///< another
+    Tree tree;
     volatile grant_entry_v1_t* grants;  ///< its domain's, as Domain 0 sees them
     unsigned ref;
     Port port, peer_port;  ///< of its own: sending to `port` marks `peer_port`
@@ -42,8 +53,7 @@ struct Side {
 struct Pair {
     const char* place;
     Side sides[2];
-    void (*begin)(Pair&);  ///< has sides[1] work
-    void (*end)(Pair&);    ///< its processor idles again
+    void (*begin)();  ///< has sides[1] work
 };
 
 void sleep(uint64_t ns) {
@@ -118,6 +128,34 @@ void update_mapping(const Side& side, const Side&) {
     side.work->calls[1] = {__HYPERVISOR_update_va_mapping, {va, 0, 0}};
 }
 
+/// What is done to tables by operations of mmuext_op.
+void extended(const Side& side, std::initializer_list<mmuext_op_t> operations) {
+    auto* list = side.argument<mmuext_op_t>(0);
+    unsigned count = 0;
+    for (const mmuext_op_t& operation : operations) list[count++] = operation;
+    side.work->calls[0] = {__HYPERVISOR_mmuext_op, {side.there(0), count, 0, DOMID_SELF}};
+    side.work->batch = 1;
+}
+
+mmuext_op_t about(unsigned command, uint64_t mfn) {
+    mmuext_op_t op = {};
+    op.cmd = command;
+    op.arg1.mfn = mfn;
+    return op;
+}
+
+void pin_leaf_table(const Side& side, const Side&) {
+    const uint64_t l1 = side.tree.l1;
+    extended(side, {about(MMUEXT_PIN_L1_TABLE, l1), about(MMUEXT_UNPIN_TABLE, l1)});
+}
+
+/// In the order of Linux, which pins the last level by itself.
+void pin_tree(const Side& side, const Side&) {
+    const auto [l1, l4] = side.tree;
+    extended(side, {about(MMUEXT_PIN_L1_TABLE, l1), about(MMUEXT_PIN_L4_TABLE, l4),
+                    about(MMUEXT_UNPIN_TABLE, l4), about(MMUEXT_UNPIN_TABLE, l1)});
+}
+
 struct Operation {
     const char* name;
     void (*prepare)(const Side& side, const Side& peer);
@@ -126,19 +164,19 @@ constexpr Operation kOperations[] = {
     {"null_hypercall", null_hypercall}, {"evtchn_send", send},
     {"grant_map_unmap", map_unmap},     {"grant_copy", copy},
     {"mmu_update", update_tables},      {"update_va_mapping", update_mapping},
+    {"pin_leaf_table", pin_leaf_table}, {"pin_tree", pin_tree},
 };
 
 // The phases.
 
-void report(const Pair& pair, const char* operation, const char* phase, unsigned vcpu) {
+void report(const Pair& pair, const char* operation, unsigned turn, const char* phase,
+            unsigned vcpu) {
     const Work& work = *pair.sides[vcpu].work;
     if (work.failed) fail("%s, %s: answered %ld", operation, phase, work.wrong);
-    for (unsigned first = 0; first < kWindows; first += 20) {
-        const volatile uint32_t* n = &work.done[first];
-        print("SMP %s %s %s %u %u %u %u %u %u %u %u %u %u %u %u %u %u %u %u %u %u %u %u %u\n",
-              pair.place, operation, phase, vcpu, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7],
-              n[8], n[9], n[10], n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18], n[19]);
-    }
+    static_assert(kWindows == 10);
+    const volatile uint32_t* n = work.done;
+    print("SMP %s %s %u %s %u %u %u %u %u %u %u %u %u %u %u\n", pair.place, operation, turn, phase,
+          vcpu, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9]);
 }
 
 /// Sets a vCPU's work; no operation: it looks at the time and does nothing.
@@ -158,10 +196,21 @@ void run_phase(Pair& pair) {
     }
     Work& other = *pair.sides[1].work;
     other.ordered = other.ordered + 1;
-    pair.begin(pair);
+    pair.begin();
     work_once(*pair.sides[0].work);
-    while (other.finished != other.ordered && !other.failed) sleep(5 * kMillisecond);
-    pair.end(pair);
+    while (other.finished != other.ordered && !other.failed) sleep(kMillisecond);
+}
+
+/// Each vCPU alone, then both.
+void measure_turn(Pair& pair, const Operation& operation, unsigned turn) {
+    for (unsigned alone = 0; alone < 2; ++alone) {
+        for (unsigned i = 0; i < 2; ++i) set_work(pair, i, i == alone ? &operation : nullptr);
+        run_phase(pair);
+        report(pair, operation.name, turn, "alone", alone);
+    }
+    for (unsigned i = 0; i < 2; ++i) set_work(pair, i, &operation);
+    run_phase(pair);
+    for (unsigned i = 0; i < 2; ++i) report(pair, operation.name, turn, "both", i);
 }
 
 void measure(Pair& pair) {
@@ -169,16 +218,8 @@ void measure(Pair& pair) {
         const Side& side = pair.sides[i];
         allow(side.grants[side.ref], side.frame, pair.sides[1 - i].id);
     }
-    for (const Operation& operation : kOperations) {
-        for (unsigned alone = 0; alone < 2; ++alone) {
-            for (unsigned i = 0; i < 2; ++i) set_work(pair, i, i == alone ? &operation : nullptr);
-            run_phase(pair);
-            report(pair, operation.name, "alone", alone);
-        }
-        for (unsigned i = 0; i < 2; ++i) set_work(pair, i, &operation);
-        run_phase(pair);
-        for (unsigned i = 0; i < 2; ++i) report(pair, operation.name, "both", i);
-    }
+    for (const Operation& operation : kOperations)
+        for (unsigned turn = 0; turn < kTurns; ++turn) measure_turn(pair, operation, turn);
 }
 
 // Where the sides come from.
@@ -188,6 +229,24 @@ void measure(Pair& pair) {
 constexpr unsigned kApart = 8;
 /// The same for ports: 512 bits of evtchn_pending are a line.
 constexpr unsigned kPortsApart = 512;
+
+/// What stands in the table of `level`: the one below in slot 1, or mappings of a frame.
+void fill_table(volatile uint64_t* table, unsigned level, uint64_t mfn) {
+    if (level > 1) table[1] = pte(mfn, kTableFlags);
+    for (unsigned i = 0; level == 1 && i < kMapped; ++i) table[i] = pte(mfn, kDataFlags);
+}
+
+Tree tree_of_domain_0(uint64_t frame) {
+    uint64_t mfns[5] = {frame};
+    for (unsigned level = 1; level <= 4; ++level) {
+        // Their structs in a cache line of their own, as above.
+        auto* table = static_cast<uint64_t*>(alloc_pages(kApart));
+        fill_table(table, level, mfns[level - 1]);
+        make_read_only(table);
+        mfns[level] = mfn_of(table);
+    }
+    return {mfns[1], mfns[4]};
+}
 
 Side side_of_domain_0(unsigned vcpu) {
     Side side = {};
@@ -200,6 +259,7 @@ Side side_of_domain_0(unsigned vcpu) {
     side.window = window.va(0);
     side.window_entry = machine_address(window.l1);
     side.target = mfn_of(alloc_page());
+    side.tree = tree_of_domain_0(side.target);
     side.grants = own_grants();
     side.ref = kApart * (1 + vcpu);
     for (unsigned i = 0; i < kPortsApart; ++i) side.port = alloc_unbound();
@@ -210,19 +270,16 @@ Side side_of_domain_0(unsigned vcpu) {
     return side;
 }
 
-void set_paused(domid_t domain, bool paused) {
-    xen_domctl_t op = domctl_of(paused ? XEN_DOMCTL_pausedomain : XEN_DOMCTL_unpausedomain, domain);
-    CHECK_EQ(domctl(&op), 0);
-}
-
 /// Pages of the child beyond those that Child itself uses.
 enum ChildPage : unsigned {
     kCode = Child::kFirstFree,
     kWork,
     kArguments,
     kTarget,
-    kFrame = kTarget + kApart
+    kFrame = kTarget + kApart,
+    kTree,  ///< four, from L1 up
 };
+static_assert(kTree + 4 <= Child::kPages);
 constexpr unsigned kChildWindow = 64;  // its entries there are free
 
 void pin_to_second_cpu(const Child& child) {
@@ -231,6 +288,33 @@ void pin_to_second_cpu(const Child& child) {
     op.u.vcpuaffinity.flags = XEN_VCPUAFFINITY_HARD;
     op.u.vcpuaffinity.cpumap_hard.nr_bits = 64;
     set_xen_guest_handle(op.u.vcpuaffinity.cpumap_hard.bitmap, map);
+    CHECK_EQ(domctl(&op), 0);
+}
+
+/// Entry `index` of `window` maps the tables while they are written.
+Tree tree_of_child(const Child& child, const Window& window, unsigned index) {
+    const domid_t id = child.id();
+    for (unsigned level = 1; level <= 4; ++level) {
+        const unsigned page = kTree + level - 1;
+        mmu_update_t map = {machine_address(&window.l1[index]), pte(child.mfn(page), kDataFlags)};
+        CHECK_EQ(mmu_update(&map, 1, nullptr, id), 0);
+        volatile uint64_t* table = window.at(index);
+        for (unsigned i = 0; i < kPageSize / sizeof *table; ++i) table[i] = 0;
+        fill_table(table, level, child.mfn(level == 1 ? kTarget : page - 1));
+        CHECK_EQ(window.map(index, 0), 0);
+        CHECK_EQ(mmuext(MMUEXT_INVLPG_LOCAL, window.va(index)), 0);
+        // The child itself may only read it.
+        mmu_update_t own = {child.mfn(3) * kPageSize + page * 8,
+                            pte(child.mfn(page), kReadOnlyFlags)};
+        CHECK_EQ(mmu_update(&own, 1, nullptr, (id + 1u) << 16 | id), 0);
+    }
+    return {child.mfn(kTree), child.mfn(kTree + 3)};
+}
+
+/// Stock emulates a guest's rdtsc on this processor, else, and the child looks at it all the time.
+void read_tsc_natively(const Child& child) {
+    xen_domctl_t op = domctl_of(XEN_DOMCTL_settscinfo, child.id());
+    op.u.tsc_info.tsc_mode = 2;  // TSC_MODE_NEVER_EMULATE, of a header that is not public
     CHECK_EQ(domctl(&op), 0);
 }
 
@@ -245,6 +329,7 @@ Side side_of_child(Child& child, const Window& window) {
     side.window_entry = child.mfn(3) * kPageSize + kChildWindow * 8;
     side.frame = child.mfn(kFrame);
     side.target = child.mfn(kTarget);
+    side.tree = tree_of_child(child, window, 1);
     side.grants = grants_of(child, window, 0);
     side.ref = 8;
     evtchn_alloc_unbound_t alloc = {.dom = DOMID_SELF, .remote_dom = DOMID_SELF};
@@ -262,27 +347,25 @@ Side side_of_child(Child& child, const Window& window) {
 TEST(smp_one_domain, "two vCPUs of Domain 0", "") {
     static Pair pair;
     pair = {.place = "one_domain", .sides = {side_of_domain_0(0), side_of_domain_0(1)}};
-    pair.begin = [](Pair&) {
+    pair.begin = [] {
         start_second_vcpu([] {
             Work& work = *pair.sides[1].work;
             work_once(work);
             work.finished = work.ordered;
         });
     };
-    pair.end = [](Pair&) {};
     measure(pair);
 }
 
 TEST(smp_two_domains, "a vCPU of Domain 0, and one of a second domain", "") {
     Child child;
     pin_to_second_cpu(child);
+    read_tsc_natively(child);
     const Window window = open_window();
     Pair pair = {.place = "two_domains",
                  .sides = {side_of_domain_0(0), side_of_child(child, window)}};
     child.order(kJump, Child::va(kCode), Child::va(kWork));
-    pair.begin = [](Pair& p) { set_paused(p.sides[1].id, false); };
-    pair.end = [](Pair& p) { set_paused(p.sides[1].id, true); };
-    pair.end(pair);
+    pair.begin = [] {};  // it looks for work all the time
     measure(pair);
     CHECK_EQ(window.map(0, 0), 0);
     child.destroy();

@@ -3,10 +3,10 @@
 
 The guest (smp.cpp) boots as Domain 0 of a machine with two CPUs, each a thread of QEMU's own. Two of
 its vCPUs, or one of its and one of a second domain, repeat an operation, first each alone and then
-both at once, and count what they do in windows of 2 ms. A rate is the best of several boots, a ratio
-the median of each boot's own, since a machine's speed may change from boot to boot; the
-two hypervisors take turns and never run at the same time. Needs a machine with two idle CPUs: the
-run says when it had not got them, and its exit status is then 3.
+both at once, for 20 ms each and many times in turn, and count what they do in windows of 2 ms. A rate
+is the best of several boots; a ratio is the median of each turn's own, since a machine's speed may
+change from one second to the next. The two hypervisors never run at the same time. Needs a machine
+with two idle CPUs: the run says when it had not got them, and its exit status is then 3.
 """
 import argparse
 import collections
@@ -25,11 +25,11 @@ QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "q3
         "512", "-accel", "tcg,thread=multi", "-cpu", "max,-smap,-rdtscp", "-no-reboot", "-serial",
         "stdio", "-net", "none"]
 BOOT_LINE = f"{run.BOOT_LINE} dom0_max_vcpus=2 dom0_vcpus_pin"
-SECONDS = 120  # for one boot, which takes about 37 s
+SECONDS = 180  # for one boot, which takes about 25 s
 WINDOW = 0.002  # seconds (smp.cpp)
 STRETCH = 5     # so many windows together give a rate: 10 ms
 QUIET_LOAD = 0.5   # load average before the run, above which the machine is not idle
-STEADY = 0.15      # by how much the ratio may differ in the middle half of the boots
+STEADY = 0.15      # by how much the ratios of the boots may differ in their middle half
 AT_ONCE = 0.90     # the part of the windows in which both vCPUs must have advanced
 WORSE = 0.05       # by how much a ratio may lie below stock's before it counts as worse: noise
 TOO_LOADED = 3
@@ -37,12 +37,15 @@ TOO_LOADED = 3
 PLACES = {"one_domain": "one domain", "two_domains": "two domains"}
 OPERATIONS = {"null_hypercall": "null hypercall", "evtchn_send": "evtchn_send to oneself",
               "grant_map_unmap": "grant map and unmap, of the other's", "grant_copy": "grant copy, of the other's",
-              "mmu_update": "mmu_update, set and clear", "update_va_mapping": "update_va_mapping, set and clear"}
+              "mmu_update": "mmu_update, set and clear", "update_va_mapping": "update_va_mapping, set and clear",
+              "pin_leaf_table": "an L1 table pinned and unpinned", "pin_tree": "a process's tables pinned and unpinned"}
 
 
 def best_stretch(*counts):
     """The highest rate, in operations a second, over STRETCH windows; of two vCPUs, where both advanced in each."""
     best = 0
+    if not counts:
+        return 0
     for at in range(len(counts[0]) - STRETCH + 1):
         pieces = [c[at:at + STRETCH] for c in counts]
         if len(counts) == 1 or all(min(piece) for piece in pieces):
@@ -50,27 +53,51 @@ def best_stretch(*counts):
     return best / (STRETCH * WINDOW)
 
 
+class Turn:
+    """One turn of a row: the windows of each vCPU alone, and of both at once."""
+
+    def __init__(self):
+        self.phases = {"alone": {}, "both": {}}
+
+    def alone(self):
+        """What one CPU does in a phase: the mean of both vCPUs', each alone."""
+        return sum(map(sum, self.phases["alone"].values())) / 2
+
+    def ratio(self):
+        """None where one of the vCPUs stood still for a while."""
+        both = self.phases["both"].values()
+        return sum(map(sum, both)) / self.alone() if self.alone() and self.at_once() == 1 else None
+
+    def at_once(self):
+        """The part of the windows in which both advanced."""
+        pairs = list(zip(*self.phases["both"].values()))
+        return sum(min(pair) > 0 for pair in pairs) / len(pairs) if pairs else 0
+
+
 class Boot:
-    """What one boot counted: {(place, operation): ...} by phase."""
+    """What one boot counted: {(place, operation): [Turn]}."""
 
     def __init__(self, lines):
-        counts = collections.defaultdict(list)
+        self.turns = collections.defaultdict(list)
         for line in lines:
-            if match := re.match(r"SMP (\w+) (\w+) (\w+) (\d) ([\d ]+)$", line):
-                counts[match.groups()[:4]] += map(int, match[5].split())
-        self.counts = counts
+            if match := re.match(r"SMP (\w+) (\w+) (\d+) (\w+) (\d) ([\d ]+)$", line):
+                place, operation, turn, phase, vcpu, counts = match.groups()
+                turns = self.turns[(place, operation)]
+                turns += [Turn() for _ in range(int(turn) + 1 - len(turns))]
+                turns[int(turn)].phases[phase][vcpu] = list(map(int, counts.split()))
 
     def alone(self, row):
         """The rate of one CPU: the mean of both vCPUs', each alone."""
-        return sum(best_stretch(self.counts[(*row, "alone", who)]) for who in "01") / 2
+        return sum(max(best_stretch(turn.phases["alone"].get(who, [])) for turn in self.turns[row]) for who in "01") / 2
 
     def both(self, row):
-        return best_stretch(*(self.counts[(*row, "both", who)] for who in "01"))
+        return max(best_stretch(*turn.phases["both"].values()) for turn in self.turns[row])
+
+    def ratios(self, row):
+        return [ratio for turn in self.turns[row] if (ratio := turn.ratio()) is not None]
 
     def at_once(self, row):
-        """The part of the windows in which both advanced."""
-        pairs = list(zip(*(self.counts[(*row, "both", who)] for who in "01")))
-        return sum(min(pair) > 0 for pair in pairs) / len(pairs)
+        return statistics.mean(turn.at_once() for turn in self.turns[row])
 
 
 def boot(hypervisor, images, pattern):
@@ -101,23 +128,20 @@ class Measured:
         self.boots, self.trouble = [], []
 
     def rate(self, row, how):
-        return max((getattr(boot, how)(row) for boot in self.boots), default=0)
-
-    def ratios(self, row):
-        """Of two CPUs' rate to one's, in order of size; of each boot by itself, where both were measured within a second."""
-        return sorted(boot.both(row) / boot.alone(row) for boot in self.boots if boot.alone(row))
+        return max((getattr(boot, how)(row) for boot in self.boots if boot.turns[row]), default=0)
 
     def ratio(self, row):
-        return statistics.median(self.ratios(row) or [0])
+        """Of two CPUs' rate to one's: the median of all turns, whose phases lie within a tenth of a second."""
+        return statistics.median([ratio for boot in self.boots for ratio in boot.ratios(row)] or [0])
 
     def middle(self, row):
-        """The least and the greatest ratio of the middle half of the boots."""
-        ratios = self.ratios(row) or [0]
+        """The least and the greatest of the boots' own ratios, without a quarter at each end."""
+        ratios = sorted(statistics.median(boot.ratios(row)) for boot in self.boots if boot.ratios(row)) or [0]
         quarter = len(ratios) // 4
         return ratios[quarter], ratios[-1 - quarter]
 
     def at_once(self, row):
-        return max((boot.at_once(row) for boot in self.boots), default=0)
+        return max((boot.at_once(row) for boot in self.boots if boot.turns[row]), default=0)
 
 
 def measure(hypervisors, images, rounds, pattern, out):

@@ -7,7 +7,7 @@
 
 namespace guest {
 
-constexpr unsigned kWindows = 100;  // of 2 ms each
+constexpr unsigned kWindows = 10;  // of 2 ms each: what a phase takes
 
 /// What a vCPU does, and what came of it. Pointers are addresses where that vCPU runs.
 struct Work {

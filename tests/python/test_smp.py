@@ -11,11 +11,14 @@ ROW = ("one_domain", "null_hypercall")
 
 
 def measured(*boots):
-    """Of boots that counted so: (alone, first of both, second of both)."""
+    """Of boots that counted so, a list of turns each: (alone, first of both, second of both)."""
     m = smp.Measured()
-    for alone, *both in boots:
-        lines = [f"SMP {' '.join(ROW)} alone {who} {' '.join(map(str, alone))}" for who in "01"]
-        lines += [f"SMP {' '.join(ROW)} both {who} {' '.join(map(str, n))}" for who, n in zip("01", both)]
+    for turns in boots:
+        lines = []
+        for number, (alone, *both) in enumerate(turns):
+            row = f"SMP {' '.join(ROW)} {number}"
+            lines += [f"{row} alone {who} {' '.join(map(str, alone))}" for who in "01"]
+            lines += [f"{row} both {who} {' '.join(map(str, n))}" for who, n in zip("01", both)]
         m.boots.append(smp.Boot(lines))
     return m
 
@@ -26,19 +29,26 @@ class Smp(unittest.TestCase):
         rate = smp.best_stretch(first, second)
         self.assertAlmostEqual(rate * smp.STRETCH * smp.WINDOW, 5 * 100 + 2 * 100 + 3 * 50)
 
-    def test_ratio_is_the_median_of_each_boots_own(self):
+    def test_ratio_is_the_median_of_each_turns_own(self):
         steady, slow, late = [100] * 10, [50] * 10, [75] * 10
-        m = measured((steady, steady, steady), (slow, slow, slow), (steady, late, late))
+        m = measured([(steady, steady, steady), (slow, slow, slow)], [(steady, late, late)])
         self.assertAlmostEqual(m.ratio(ROW), 2)
         self.assertAlmostEqual(m.rate(ROW, "alone"), 100 / smp.WINDOW)
 
+    def test_a_turn_in_which_one_stood_still_has_no_ratio(self):
+        steady, halting = [100] * 10, [200, 0] * 5
+        m = measured([(steady, steady, halting), (steady, steady, steady)])
+        self.assertEqual(m.boots[0].ratios(ROW), [2])
+        self.assertAlmostEqual(m.at_once(ROW), 0.75)
+
     def test_a_busy_machine_is_named(self):
         steady, late = [100] * 10, [75] * 10
-        even = measured(*[(steady, steady, steady)] * 3, (steady, late, late))
+        good, bad = [(steady, steady, steady)], [(steady, late, late)]
+        even = measured(good, good, good, bad)
         self.assertEqual(list(smp.objections({"xenolith": even}, ROW)), [])
-        uneven = measured(*[(steady, steady, steady), (steady, late, late)] * 2)
+        uneven = measured(good, bad, good, bad)
         self.assertIn("between 1.50 and 2.00", "".join(smp.objections({"stock": uneven}, ROW)))
-        in_turn = measured((steady, [100, 0] * 5, [0, 100] * 5))
+        in_turn = measured([(steady, [100, 0] * 5, [0, 100] * 5)])
         self.assertIn("only 0% of the windows", "".join(smp.objections({"stock": in_turn}, ROW)))
 
     def test_a_boot_without_figures_is_no_ratio(self):
