@@ -37,6 +37,7 @@ TINY = [
 # What comes once, and is alike with page-table isolation.
 ONCE = [
     Row("boot", "boot", f"boot, {SMALL} MiB, to Domain 0's first instruction", 0.10),
+    Row("boot_page", "boot", "boot, each further page of memory", 0.10),
     Row("memory_per_page", "boot", "memory kept for each page", unit="bytes", limit=26),
     Row("memory_fixed", "boot", "memory kept besides", unit="KiB", limit=6 * 1024),
     Row("memory_small", "boot", f"memory kept of {SMALL} MiB", unit="KiB"),

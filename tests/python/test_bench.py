@@ -100,13 +100,33 @@ class Console(unittest.TestCase):
     def test_a_row_of_the_tiny_guest(self):
         self.assertEqual(tiny.parse(["BENCH iret 137 140 2000", "BENCH old 1 2", "noise"]), {"iret": Figure(137, 140, 2000)})
 
+    def stamped(self, *stamps):
+        return [f"(XEN) [{stamp:016x}] something" for stamp in stamps]
+
+    def test_the_wait_ends_behind_a_second(self):
+        second = booting.SECOND
+        lines = self.stamped(second // 2, second + 50_000, second + 60_000)
+        self.assertEqual(booting.waited(lines), second // 2 + 50_000)
+        self.assertEqual(booting.waited(self.stamped(second // 2, second + second // 2)), 0)  # was at work
+        self.assertEqual(booting.waited(["BOOT tsc 5"]), 0)
+
+    def test_what_comes_before_the_wait_shows_in_a_page(self):
+        """A machine whose further pages take seven instructions each, all before the wait."""
+        second, work = booting.SECOND, 7 * booting.PAGES
+        ends = [f"BOOT tsc {second + 70_000}"]
+        stamped = {SMALL: self.stamped(1000, second + 50_000) + ends, LARGE: self.stamped(1000 + work, second + 50_000) + ends}
+        plain = {SMALL: ends + ["BOOT guest_pages 130000"], LARGE: ends + ["BOOT guest_pages 1040000"]}
+        figures = booting.figures(plain, stamped, {SMALL: 400, LARGE: 400})
+        self.assertEqual(figures["boot_page"], single(7.0))
+        self.assertEqual(figures["boot"], single(second + 70_000 - 400))
+
     def test_memory_is_a_line_through_two_machines(self):
         pages = {mib: mib * 256 - (1000 + mib * 256 // 128) for mib in (SMALL, LARGE)}
         self.assertEqual(booting.memory_kept(pages), {"memory_small": 8096, "memory_large": 36768, "memory_per_page": 32.0,
                                                       "memory_fixed": 4000})
 
     def test_a_boot_that_died_has_no_figures(self):
-        self.assertEqual(booting.figures({SMALL: [], LARGE: []}, 1), {})
+        self.assertEqual(booting.figures({SMALL: [], LARGE: []}, {SMALL: [], LARGE: []}, {SMALL: 1, LARGE: None}), {})
 
 
 class Kept(unittest.TestCase):
