@@ -40,7 +40,8 @@ def main(options) -> int:
     if options.list:
         print(parts.listing(chosen))
         return 0
-    packages.need(packages.BUILD + packages.RUN)
+    counts_lines = any(row.test == "lines" for _, rows in picked for row in rows)
+    packages.need(packages.BUILD + packages.RUN + (packages.BENCH if counts_lines else []))
     dom0_image.build() if "debian" in chosen else dom0_image.fetch()
     argv = [word for part in chosen for word in ("--part", part)]
     for name in ("json", "svg", "row", "args"):
