@@ -75,14 +75,24 @@ def whole(loops, vmlinux):
     return base + bytes(-len(base) % 4) + more.bytes()
 
 
+def small(loops):
+    """One in which that program is the first process."""
+    archive = Archive()
+    archive.node("/dev/console", 5, 1)
+    archive.file("/bench/loops", loops)
+    return archive.bytes()
+
+
 @contextlib.contextmanager
 def images():
-    """A folder with Debian's kernel, unpacked, and its initramfs."""
+    """A folder with Debian's kernel as it is and unpacked (vmlinuz, vmlinux), and two initramfs (initrd, small)."""
     with tempfile.TemporaryDirectory(prefix="xenolith-bench-") as scratch:
         folder = pathlib.Path(scratch)
         loops, vmlinux = build(folder), DEBIAN.unpacked()
+        (folder / "vmlinuz").write_bytes(DEBIAN.image().read_bytes())
         (folder / "vmlinux").write_bytes(vmlinux)
         (folder / "initrd").write_bytes(whole(loops, vmlinux))
+        (folder / "small").write_bytes(small(loops))
         yield folder
 
 

@@ -47,6 +47,7 @@ ONCE = [
 ]
 
 DEBIAN = [
+    Row("unpack", "unpack", "Domain 0's kernel unpacked (XZ)", 1.0),
     Row("boot_to_shell", "", "boot to Domain 0's shell, its kernel not packed", FELT),
     Row("system_call", "loops", "system call (getppid)", FELT),
     Row("signal", "loops", "signal to oneself", FELT),
