@@ -180,6 +180,12 @@ class Kept(unittest.TestCase):
         self.run_it(keep=True)
         self.assertEqual(kept.File(self.path).figures, {("paths", "call"): 100})
 
+    def test_every_row_is_kept_in_the_tree(self):
+        for part in parts.PARTS:
+            figures = kept.File(Path(kept.HERE) / ("kept-debian.jsonl" if part.name == "debian" else "kept.jsonl")).figures
+            wanted = {row.name for row in part.rows if row.test not in kept.NOT_KEPT}
+            self.assertEqual({row for name, row in figures if name == part.name}, wanted)
+
 
 if __name__ == "__main__":
     unittest.main()
