@@ -20,7 +20,9 @@ def number(lines, pattern):
 
 
 def memory_kept(pages):
-    """{row: KiB or bytes}: what two machine sizes lack, and the line through both; `pages` are those that are free or the guest's."""
+    """{row: KiB or bytes}: what two machine sizes lack, and the line through both.
+
+    `pages` are those that are free or the guest's, by MiB."""
     if None in pages.values():
         return {}
     small, large = (mib * 1024 - pages[mib] * 4 for mib in (SMALL, LARGE))  # KiB

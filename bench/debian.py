@@ -1,4 +1,4 @@
-"""What programs cost in a Debian guest, and what guests' coming and going costs, on one hypervisor or on both at the same time.
+"""What programs cost in a Debian guest, and what guests' coming and going costs, on one hypervisor or on both at once.
 
 Under QEMU's -icount the TSC counts the instructions of the whole machine, so neither this machine nor
 its load shows in the figures (debian_boot.py says what is booted).

@@ -34,7 +34,7 @@ TOOLS = ["xen-utils-4.17", "xen-utils-common", "xenstore-utils", "busybox-static
 
 
 def kernel_version(image):
-    """The package's version that a bzImage (its bytes) names, such as 6.1.192-3: Linux's boot protocol, kernel_version."""
+    """The package's version, such as 6.1.192-3, that a bzImage names (Linux's boot protocol, kernel_version)."""
     at = 0x200 + struct.unpack_from("<H", image, 0x20E)[0]
     text = image[at:image.index(b"\0", at)].decode()
     match = re.search(r"Debian (\S+)", text)

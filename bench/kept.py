@@ -79,7 +79,9 @@ def versions_of(part):
 
 
 def check(chosen, xenolith, images, measure, keep, out=print):
-    """Compares Xenolith's figures with those kept in the tree, or with `keep` writes them anew; gives the number that failed."""
+    """Compares Xenolith's figures with those kept in the tree, or with `keep` writes them anew.
+
+    Gives the number that failed."""
     passed = failed = skipped = 0
     for part, rows in chosen:
         rows = [row for row in rows if row.test not in NOT_KEPT]

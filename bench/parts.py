@@ -18,7 +18,8 @@ class Part:
 
 PARTS = [
     Part("paths", "the tiny guest, as the machine asks", rows.TINY + rows.ONCE, "minimum"),
-    Part("isolation", "the same with page-table isolation forced on both (xpti=true)", rows.TINY, "minimum", "xpti=true"),
+    Part("isolation", "the same with page-table isolation forced on both (xpti=true)", rows.TINY, "minimum",
+         "xpti=true"),
     Part("debian", "Debian's kernel as Domain 0 and as guest", rows.DEBIAN, "median"),
 ]
 NAMES = [part.name for part in PARTS]

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-NAMES, BARS, END, ROW, TOP, HEAD = 330, 460, 70, 20, 54, 30  # widths, a row's height, the rows' place, a heading's height: pixels
+# Pixels: widths, a row's height, where the first heading is, a heading's height.
+NAMES, BARS, END, ROW, TOP, HEAD = 330, 460, 70, 20, 54, 30
 LONGEST = 1.15  # where a bar ends that would be longer
 STYLE = """text { font: 12px sans-serif; fill: #24292f } .head { font-weight: bold } .small { fill: #57606a }
 .good { fill: #2da44e } .missed { fill: #bf8700 } .worse { fill: #cf222e } .goal { stroke: #24292f; stroke-width: 2 }
@@ -29,11 +30,13 @@ def _x(ratio: float) -> str:
 
 def _bar(bar: Bar, y: int) -> list[str]:
     out = [f'<text x="{NAMES - 8}" y="{y + 4}" text-anchor="end">{escape(bar.name)}</text>',
-           f'<rect class="{_kind(bar)}" x="{NAMES}" y="{y - 7}" width="{float(_x(bar.ratio)) - NAMES:.1f}" height="14"/>']
+           f'<rect class="{_kind(bar)}" x="{NAMES}" y="{y - 7}" '
+           f'width="{float(_x(bar.ratio)) - NAMES:.1f}" height="14"/>']
     if bar.goal is not None:
         out.append(f'<line class="goal" x1="{_x(bar.goal)}" x2="{_x(bar.goal)}" y1="{y - 9}" y2="{y + 9}"/>')
     beside_mark = bar.goal is not None and bar.ratio < bar.goal < bar.ratio + 0.1
-    out.append(f'<text x="{float(_x(bar.goal if beside_mark else bar.ratio)) + 6:.1f}" y="{y + 4}">{bar.ratio:.2f}</text>')
+    end = float(_x(bar.goal if beside_mark else bar.ratio))
+    out.append(f'<text x="{end + 6:.1f}" y="{y + 4}">{bar.ratio:.2f}</text>')
     return out
 
 
@@ -46,7 +49,8 @@ def draw(groups: list[tuple[str, list[Bar]]]) -> str:
            'aria-label="Instructions on Xenolith as a part of those on stock Xen 4.17">', f"<style>{STYLE}</style>",
            f'<rect class="ground" width="{NAMES + BARS + END}" height="{height}"/>',
            '<text class="head" x="8" y="18">Instructions, stock Xen 4.17 = 1</text>',
-           f'<text class="small" x="{NAMES}" y="18">shorter is better; the black mark is the goal, green reaches it</text>']
+           f'<text class="small" x="{NAMES}" y="18">'
+           'shorter is better; the black mark is the goal, green reaches it</text>']
     for tick in (0, 0.25, 0.5, 0.75, 1):
         out.append(f'<line class="line" x1="{_x(tick)}" x2="{_x(tick)}" y1="{TOP - 12}" y2="{height - 8}"/>')
         out.append(f'<text class="small" x="{_x(tick)}" y="{TOP - 16}" text-anchor="middle">{tick:g}</text>')

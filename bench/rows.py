@@ -1,4 +1,4 @@
-"""Every row, and what is to be reached in it: BASELINE's goal or limit, else that nothing a guest feels is above stock's."""
+"""Every row, and what is to be reached: BASELINE's goal or limit, else that nothing a guest feels is above stock's."""
 
 from table import Row
 

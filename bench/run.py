@@ -75,7 +75,8 @@ def arguments():
     parser.add_argument("--svg", metavar="FILE", help="draw the ratios")
     parser.add_argument("--args", default="", metavar="OPTIONS", help="added to both boot lines, such as sched=credit")
     parser.add_argument("--images", help="folder of the built benchmark guest")
-    parser.add_argument("--check", action="store_true", help="only Xenolith, compared with the figures kept in the tree")
+    parser.add_argument("--check", action="store_true",
+                        help="only Xenolith, compared with the figures kept in the tree")
     parser.add_argument("--keep", action="store_true", help="write these figures anew")
     args = parser.parse_args()
     if not args.list and not args.xenolith and (args.check or args.keep or not args.stock):

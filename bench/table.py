@@ -79,8 +79,9 @@ def show(part, rows, measured, out=print):
     """Prints a part's table; gives one dict a row."""
     results = [compare(part, row, measured) for row in rows]
     out(f"{part.name}: {part.heading}")
-    out(f"{'':52}{'':7}{'xenolith':>16}{'stock':>22}{'':16}")
-    out(f"{'operation':52}{'samples':>7}{'minimum':>11}{'median':>11}{'minimum':>11}{'median':>11}{'ratio':>7}{'goal':>9}")
+    out(f"{'xenolith':>75}{'stock':>22}")
+    both = f"{'minimum':>11}{'median':>11}" * 2
+    out(f"{'operation':52}{'samples':>7}{both}{'ratio':>7}{'goal':>9}")
     for row, result in zip(rows, results):
         out(line(row, result))
     out(f"A ratio is that of the {COMPARED[part.by]}; M: millions.")

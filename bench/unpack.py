@@ -1,4 +1,4 @@
-"""What it takes a hypervisor to unpack Domain 0's kernel: Debian's, as it is (XZ), less the same kernel unpacked before.
+"""What it takes a hypervisor to unpack Domain 0's kernel: Debian's, as it is (XZ), less the same kernel not packed.
 
 Both boots end where that kernel begins to count its time, and the firmware's share is taken off each.
 Of stock Xen's, the wait for the RTC's second is taken off as well: what comes before it, such as the

@@ -8,12 +8,15 @@ from .errors import usage
 sys.path.insert(0, str(paths.ROOT / "bench"))
 import parts  # noqa: E402  the rows, to say what is wrong before minutes of building
 
-DESCRIPTION = """Counts the instructions that operations take, on Xenolith and on stock Xen in one run (QEMU's -icount, so
-any machine gives the same figures), and prints a table of each part: minimum, median, ratio to stock's, and goal. The parts are
-'paths' (a tiny guest calls the hypervisor), 'isolation' (the same with page-table isolation forced on both) and 'debian' (programs
-in a Debian guest, its disk and NIC, xl create and destroy, boot); without options all of them, in some ten minutes on two idle CPUs.
-With --smp instead: what two CPUs do at once, by wall time, on both in turn; that needs a machine with two idle CPUs."""
-EPILOG = "Exit status: 0 if every figure could be taken, 1 if one could not, 2 for a wrong option or a --row that matches nothing."
+DESCRIPTION = """Counts the instructions that operations take, on Xenolith and on stock Xen in one run
+(QEMU's -icount, so any machine gives the same figures), and prints a table of each part: minimum,
+median, ratio to stock's, and goal. The parts are 'paths' (a tiny guest calls the hypervisor; boot,
+memory), 'isolation' (the same with page-table isolation forced on both) and 'debian' (programs in a
+Debian guest, its disk and NIC, xl create and destroy, boot); without options all of them, in some six
+minutes on two idle CPUs. With --smp instead: what two CPUs do at once, by wall time, on both in turn;
+that needs a machine with two idle CPUs."""
+EPILOG = """Exit status: 0 if every figure could be taken, 1 if one could not, 2 for a wrong option or a --row
+that matches nothing."""
 
 
 def add_arguments(p) -> None:
@@ -22,10 +25,11 @@ def add_arguments(p) -> None:
     p.add_argument("--row", "--filter", dest="row", metavar="REGEX",
                    help="only rows whose name matches, and only what must run for them (of isolation only with --part)")
     p.add_argument("--list", action="store_true", help="list the rows of each part and do nothing else")
-    p.add_argument("--json", metavar="FILE", help="write one object a row: part, row, unit, xenolith, stock, ratio, goal, limit, met, "
-                   "samples, minimum, median")
+    p.add_argument("--json", metavar="FILE", help="write one object a row: part, row, unit, xenolith, stock, ratio, "
+                   "goal, limit, met, samples, minimum, median")
     p.add_argument("--svg", metavar="FILE", help="draw the ratios; docs/bench.svg is such a picture")
-    p.add_argument("--args", metavar="OPTIONS", help="added to both boot lines, such as sched=credit; then isolation is not run by itself")
+    p.add_argument("--args", metavar="OPTIONS",
+                   help="added to both boot lines, such as sched=credit; then isolation is not run by itself")
     p.add_argument("--smp", action="store_true", help="two CPUs against one, by wall time (about eight minutes)")
 
 
@@ -44,10 +48,7 @@ def main(options) -> int:
     packages.need(packages.BUILD + packages.RUN + (packages.BENCH if counts_lines else []))
     dom0_image.build() if "debian" in chosen else dom0_image.fetch()
     argv = [word for part in chosen for word in ("--part", part)]
-    for name in ("json", "svg", "row", "args"):
-        if getattr(options, name):
-            argv += [f"--{name}", getattr(options, name)]
-    return _run("run", argv)
+    return _run("run", argv + _passed_on(options, "json", "svg", "row", "args"))
 
 
 def _smp(options) -> int:
@@ -55,7 +56,11 @@ def _smp(options) -> int:
         raise usage("--smp is a run of its own", "it takes --row and --json only")
     packages.need(packages.BUILD + packages.RUN)
     dom0_image.fetch()
-    return _run("smp", [word for name in ("json", "row") if getattr(options, name) for word in (f"--{name}", getattr(options, name))])
+    return _run("smp", _passed_on(options, "json", "row"))
+
+
+def _passed_on(options, *names: str) -> list[str]:
+    return [word for name in names if getattr(options, name) for word in (f"--{name}", getattr(options, name))]
 
 
 def _run(program: str, argv: list[str]) -> int:
