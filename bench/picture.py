@@ -4,7 +4,7 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 # Pixels: widths, a row's height, where the first heading is, a heading's height.
-NAMES, BARS, END, ROW, TOP, HEAD = 330, 460, 70, 20, 54, 30
+NAMES, BARS, END, ROW, TOP, HEAD = 345, 460, 70, 20, 54, 30
 LONGEST = 1.15  # where a bar ends that would be longer
 STYLE = """text { font: 12px sans-serif; fill: #24292f } .head { font-weight: bold } .small { fill: #57606a }
 .good { fill: #2da44e } .missed { fill: #bf8700 } .worse { fill: #cf222e } .goal { stroke: #24292f; stroke-width: 2 }

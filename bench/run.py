@@ -54,7 +54,8 @@ def run(chosen, hypervisors, images, args="", out=print):
 
 def write_svg(path, chosen, results):
     """What was measured as a picture; isolation, which looks like the first part, only if that was not."""
-    texts = {(part.name, row.name): row.text for part, rows in chosen for row in rows}
+    texts = {(part.name, row.name): row.text + (" (stock's is quoted)" if row.quoted is not None else "")
+             for part, rows in chosen for row in rows}
     groups = []
     for part, _ in chosen:
         bars = [picture.Bar(texts[part.name, r["row"]], r["ratio"], r["goal"], r["met"])
