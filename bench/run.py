@@ -82,6 +82,8 @@ def arguments():
     args = parser.parse_args()
     if not args.list and not args.xenolith and (args.check or args.keep or not args.stock):
         parser.error("--xenolith IMAGE and --stock IMAGE are needed, or one of them")
+    if args.args and (args.check or args.keep):
+        parser.error("figures are kept of the bench's own boot lines: --args cannot be added")
     return args
 
 
