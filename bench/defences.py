@@ -15,9 +15,9 @@ import sys
 import tempfile
 
 import gdb
-import machine
 import tables
 import tiny
+from machine import QEMU
 from path import ARGUMENTS, FOURTH_IN_C, PRED_CMD, SPEC_CTRL, Path
 
 KNOWN = {
@@ -156,7 +156,7 @@ def look(hypervisor, image, extra):
     """rows() of one hypervisor."""
     with tempfile.TemporaryDirectory(prefix="xenolith-defences-") as place:
         place = pathlib.Path(place)
-        argv = [a for a in machine.QEMU if a != "-icount" and not a.startswith("shift=")]
+        argv = [a for a in QEMU if a != "-icount" and not a.startswith("shift=")]
         argv += ["-m", "512", "-kernel", str(hypervisor), "-append", f"{tiny.BOOT_LINE} {extra}".strip(), "-initrd",
                  f"{image} tests=defences", "-S", "-gdb", f"unix:{place / 'gdb'},server=on,wait=off"]
         with open(place / "console", "w") as console:
