@@ -15,8 +15,9 @@ import sys
 import tempfile
 
 import gdb
-import run
 import tables
+import tiny
+from machine import QEMU
 from path import ARGUMENTS, FOURTH_IN_C, PRED_CMD, SPEC_CTRL, Path
 
 KNOWN = {
@@ -155,8 +156,8 @@ def look(hypervisor, image, extra):
     """rows() of one hypervisor."""
     with tempfile.TemporaryDirectory(prefix="xenolith-defences-") as place:
         place = pathlib.Path(place)
-        argv = [a for a in run.QEMU if a != "-icount" and not a.startswith("shift=")]
-        argv += ["-m", "512", "-kernel", str(hypervisor), "-append", f"{run.BOOT_LINE} {extra}".strip(), "-initrd",
+        argv = [a for a in QEMU if a != "-icount" and not a.startswith("shift=")]
+        argv += ["-m", "512", "-kernel", str(hypervisor), "-append", f"{tiny.BOOT_LINE} {extra}".strip(), "-initrd",
                  f"{image} tests=defences", "-S", "-gdb", f"unix:{place / 'gdb'},server=on,wait=off"]
         with open(place / "console", "w") as console:
             machine = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT)
@@ -191,10 +192,10 @@ def main():
     parser.add_argument("--args", default="", help="added to both boot lines, such as xpti=true")
     parser.add_argument("--images", help="folder of the built benchmark guest")
     args = parser.parse_args()
-    image = run.find_images(args.images) / "bench-pv64"
+    image = tiny.find_images(args.images) / "bench-pv64"
     with concurrent.futures.ThreadPoolExecutor() as pool:
         ours, theirs = pool.map(lambda hypervisor: look(hypervisor, image, args.args), (args.xenolith, args.stock))
-    print(f"      {run.BOOT_LINE} {args.args}")
+    print(f"      {tiny.BOOT_LINE} {args.args}")
     failed = compare(ours, theirs, lambda line: print(line, flush=True))
     print(f"{len(ours) - failed} passed, {failed} failed")
     return 1 if failed else 0

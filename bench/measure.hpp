@@ -48,8 +48,8 @@ inline uint32_t empty_pair() {
 }
 
 inline void report(const char* row, Cost cost, uint32_t base = 0, uint32_t divisor = 1) {
-    print("BENCH %s %u %u\n", row, (cost.minimum - base + divisor / 2) / divisor,
-          (cost.median - base + divisor / 2) / divisor);
+    print("BENCH %s %u %u %u\n", row, (cost.minimum - base + divisor / 2) / divisor,
+          (cost.median - base + divisor / 2) / divisor, kRounds);
 }
 
 template <typename F>

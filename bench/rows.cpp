@@ -1,5 +1,6 @@
 // The hypercalls that are counted, and what they cost with more in one call. Each row prints
-// "BENCH name minimum median"; upcalls are masked. Ways in and out of the guest: rows_traps.cpp.
+// "BENCH name minimum median samples"; upcalls are masked. Ways in and out of the guest:
+// rows_traps.cpp.
 #include <initializer_list>
 
 #include "events.hpp"

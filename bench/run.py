@@ -1,221 +1,113 @@
 #!/usr/bin/env python3
 """Counts what the hypervisor's operations cost, on Xenolith and on stock Xen in one run.
 
-The benchmark guest (rows.cpp) boots directly as Domain 0 under QEMU's -icount, where the TSC counts
-executed instructions: the numbers do not depend on the machine or its load. A lower ratio is better.
+The guests boot under QEMU's -icount, where the TSC counts executed instructions: the numbers do not
+depend on the machine or its load. A lower ratio is better. README.md says how each row is taken.
 """
 import argparse
-import concurrent.futures
-import importlib.util
-import json
 import pathlib
-import re
-import subprocess
 import sys
-import threading
 
+import kept
+import lines
+import parts
 import picture
-from table import Row, complete, show, shown, write_json
-
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent
-QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "q35", "-smp", "1",
-        "-accel", "tcg,thread=single", "-cpu", "max,-smap,-rdrand,-rdseed", "-no-reboot", "-serial",
-        "stdio", "-icount", "shift=0,sleep=off", "-seed", "1", "-net", "none",
-        "-rtc", "base=2026-01-01T00:00:00,clock=vm"]
-BOOT_LINE = "console=com1 com1=115200,8n1 dom0_mem=128M spec-ctrl=eager-fpu"
-SECONDS = 300        # for one boot with all rows, about 20 on an idle machine
-KEPT = HERE / "kept.jsonl"  # Xenolith's figures, row by row: check()
-TOLERANCE = 0.03
-SMALL, LARGE = 512, 4096  # MiB, between which memory's share by the page is taken
+import progress
+import tiny
+from table import complete, show, write_json
+from tiny import BOOT_LINE, find_images  # noqa: F401  smp.py takes them from here
 
 
-ROWS = [
-    Row("null_hypercall", "null_hypercall", "null hypercall (xen_version)", 0.45),
-    Row("unknown_hypercall", "null_hypercall", "unknown hypercall"),
-    Row("multicall_one", "multicall", "multicall, one entry"),
-    Row("multicall_further", "multicall", "multicall, each further entry", 0.35),
-    Row("mmu_update_one", "mmu_update", "mmu_update, one entry", 0.45),
-    Row("mmu_update_further_same", "mmu_update", "mmu_update, each further, same value", 0.35),
-    Row("mmu_update_further_set_clear", "mmu_update", "mmu_update, each further, set and clear",
-        0.45),
-    Row("update_va_mapping", "update_va_mapping", "update_va_mapping", 0.45),
-    Row("set_segment_base", "segments", "set_segment_base"),
-    Row("stack_switch", "segments", "stack_switch"),
-    Row("evtchn_send", "evtchn_send", "evtchn_send to oneself, upcall masked", 0.45),
-    Row("sched_yield", "sched_yield", "sched_yield with nothing else to run", 0.15),
-    Row("grant_map_unmap", "grants", "grant map and unmap, own grant", 0.45),
-    Row("grant_copy_one", "grants", "grant copy of 64 bytes, one", 0.30),
-    Row("grant_copy_further", "grants", "grant copy of 64 bytes, each further"),
-    Row("emulated_read_cr0", "emulation", "emulated mov %cr0 through #GP", 0.30),
-    Row("iret", "iret", "iret, kernel to kernel", 0.45),
-    Row("page_fault_bounced", "page_fault", "#PF bounced to the guest", 0.45),
-    Row("page_fault_and_back", "page_fault", "#PF bounced to the guest, and back by iret", 0.45),
-    Row("system_call", "system_call", "system call, from user mode to the kernel and back"),
-    Row("new_baseptr", "new_baseptr", "new base pointer (CR3), the current one", 0.45),
-    Row("new_baseptr_switch", "new_baseptr", "new base pointer (CR3), another one"),
-    Row("pin_table", "pin_table", "L1 table of 512 entries checked and pinned"),
-    Row("unpin_table", "pin_table", "L1 table of 512 entries unpinned and dropped"),
-    Row("timer_interrupt", "timer", "timer's interrupt, upcall masked"),
-    Row("vcpu_switch", "vcpu_switch", "switch between two guests' vCPUs", 0.40),
-    Row("event_round", "event_round", "event to another domain, and one back from its upcall"),
-    Row("boot", "boot", "boot, 512 MiB, first instruction to Domain 0's first", 0.10),
-    # The goal is 26 bytes a page and 6 MiB where stock keeps 38.9 and 9.
-    Row("memory_per_page", "boot", "memory kept for each page", 26 / 38.9, "bytes"),
-    Row("memory_fixed", "boot", "memory kept besides", 6 / 9, "KiB"),
-    Row("memory_small", "boot", f"memory kept of {SMALL} MiB", unit="KiB"),
-    Row("memory_large", "boot", f"memory kept of {LARGE} MiB", unit="KiB"),
-    Row("memory_guest", "guest_memory", "memory kept for a guest of 64 MiB, one vCPU", unit="KiB"),
-]
+def measure(part, hypervisors, images, rows, args=""):
+    """{hypervisor: ({row: Figure}, lines that say what went wrong)}; `args` are added to the part's boot line."""
+    extra, booted = f"{part.args} {args}".strip(), [row for row in rows if row.test != "lines"]
+    measured = {name: ({}, []) for name in hypervisors}
+    if booted and part.name == "debian":
+        import debian  # wants Domain 0's image, which the other parts do without
+
+        measured = debian.run(hypervisors, images, booted, extra)
+    elif booted:
+        measured = tiny.run(hypervisors, images, booted, extra)
+    if len(booted) < len(rows) and "xenolith" in measured:
+        measured["xenolith"][0]["lines"] = lines.count()
+    return measured
 
 
-def boot(hypervisor, memory, images, tests, extra=""):
-    """The console of one boot, up to the end of the run."""
-    selection = f" tests={'+'.join(sorted(tests))}" if tests else ""
-    argv = QEMU + ["-m", str(memory), "-kernel", str(hypervisor), "-append",
-                   f"{BOOT_LINE} {extra}".strip(), "-initrd", f"{images / 'bench-pv64'}{selection}"]
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT)
-    timer = threading.Timer(SECONDS, process.kill)
-    timer.start()
-    lines = []
-    try:
-        for raw in process.stdout:
-            lines.append(raw.decode("utf8", "replace").rstrip())
-            if lines[-1].startswith("TESTS DONE"):
-                break
-    finally:
-        timer.cancel()
-        process.kill()
-        process.wait()
-        process.stdout.close()
-    return lines
+def say_part(chosen, number):
+    part, rows = chosen[number]
+    progress.say(f"{number + 1} of {len(chosen)}, {part.name}: {part.heading}, {len(rows)} rows")
 
 
-def number(lines, pattern):
-    for line in lines:
-        if match := re.match(pattern, line):
-            return int(match[1], 0)
-    return None
-
-
-def memory_kept(pages_by_size):
-    """{row: figure}: what two machine sizes lack, and the line through both."""
-    if None in pages_by_size.values():
-        return {}
-    small, large = (mib * 1024 - pages_by_size[mib] * 4 for mib in (SMALL, LARGE))  # KiB
-    by_mib = (large - small) / (LARGE - SMALL)
-    return {"memory_small": small, "memory_large": large,
-            "memory_per_page": round(by_mib * 1024 / 256, 1),
-            "memory_fixed": round(small - by_mib * SMALL)}
-
-
-def measure(hypervisor, images, rows, extra=""):
-    """{row: figure} of one hypervisor, and the console lines that say what went wrong."""
-    tests = {row.test for row in rows}
-    lines = boot(hypervisor, SMALL, images, tests, extra)
-    figures = {row.name: number(lines, rf"BENCH {row.name} (\d+) ") for row in rows}
-    if "boot" in tests:
-        firmware = int(boot(images / "bench-probe", SMALL, images, tests, extra)[-1], 16)
-        first = number(lines, r"BOOT tsc (\d+)")
-        figures["boot"] = first - firmware if first else None
-        large = boot(hypervisor, LARGE, images, {"boot"}, extra)
-        figures |= memory_kept({SMALL: number(lines, r"BOOT guest_pages (\d+)"),
-                                LARGE: number(large, r"BOOT guest_pages (\d+)")})
-    trouble = [line for line in lines if " FAIL " in line]
-    if any(figures.get(row.name) is None for row in rows):
-        trouble += lines[-10:]
-    return figures, trouble
-
-
-def find_images(explicit=None):
-    """The folder of the built guest, brought up to date by the tests' runner: it knows how."""
-    if explicit:
-        return pathlib.Path(explicit)
-    spec = importlib.util.spec_from_file_location("guest_run", ROOT / "tests/guest/run.py")
-    runner = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(runner)
-    return runner.build_images(HERE, ROOT / "build/bench")
-
-
-def run(xenolith, stock, images=None, pattern=None, extra="", out=print):
-    """Measures the rows whose name matches `pattern`; prints the table; returns one dict a row.
-
-    `extra` is added to both boot lines. A figure that could not be taken is None."""
-    images = find_images(images)
-    rows = [row for row in ROWS if not pattern or re.search(pattern, row.name)]
-    hypervisors = {n: image for n, image in (("xenolith", xenolith), ("stock", stock)) if image}
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        jobs = {name: pool.submit(measure, image, images, rows, extra)
-                for name, image in hypervisors.items()}
-        measured = {name: job.result() for name, job in jobs.items()}
-    results = show(rows, {name: figures for name, (figures, _) in measured.items()}, out)
-    for name, (_, trouble) in measured.items():
-        for line in trouble:
-            out(f"{name}| {line}")
+def run(chosen, hypervisors, images, args="", out=print):
+    """Measures the rows of each part and prints its table; gives one dict a row."""
+    results = []
+    for number, (part, rows) in enumerate(chosen):
+        say_part(chosen, number)
+        measured = measure(part, hypervisors, images, rows, args)
+        results += show(part, rows, {name: figures for name, (figures, _) in measured.items()}, out)
+        for name, (_, trouble) in measured.items():
+            for line in trouble:
+                out(f"{name}| {line}")
+        out("")
     return results
 
 
-def write_svg(path, results):
-    """The same as a picture (picture.py)."""
-    texts = {row.name: row.text for row in ROWS}
-    rows = [(texts[r["row"]], r["ratio"], r["goal"]) for r in results]
-    pathlib.Path(path).write_text(picture.draw(rows))
+def write_svg(path, chosen, results):
+    """What was measured as a picture; isolation, which looks like the first part, only if that was not."""
+    texts = {(part.name, row.name): row.text + (" (stock's is quoted)" if row.quoted is not None else "")
+             for part, rows in chosen for row in rows}
+    groups = []
+    for part, _ in chosen:
+        bars = [picture.Bar(texts[part.name, r["row"]], r["ratio"], r["goal"], r["met"])
+                for r in results if r["part"] == part.name]
+        if part.name != "isolation" or not groups:
+            groups.append((part.heading, bars))
+    pathlib.Path(path).write_text(picture.draw(groups))
 
 
-def check(xenolith, images, kept_file, keep, out=print):
-    """Compares Xenolith's counts with those kept in the tree; with `keep` writes them anew.
-
-    Counts are exact, so a row fails that got more than 3% worse; returns the number that failed."""
-    kept = {}
-    if kept_file.exists():
-        kept = {k["row"]: k["instructions"] for k in map(json.loads, kept_file.read_text().splitlines())}
-    rows = [row for row in ROWS if row.test != "boot" and row.unit == "instructions"]
-    figures, trouble = measure(xenolith, find_images(images), rows)
-    failed = 0
-    for row in rows:
-        now, before = figures[row.name], kept.get(row.name)
-        bad = now is None or (not keep and before is not None and now > before * (1 + TOLERANCE))
-        failed += bad
-        out(f"{'FAIL' if bad else 'pass'}  bench {row.name}  {shown(now, ',')} instructions, kept {shown(before, ',')}")
-    for line in trouble:
-        out(f"xenolith| {line}")
-    if failed:
-        out("A worse figure is kept by `bench/run.py --keep` in a commit that gives the old, the new and the reason.")
-    if keep and not failed:
-        kept_file.write_text("".join(json.dumps({"row": row.name, "instructions": figures[row.name]}) + "\n"
-                                     for row in rows))
-    out(f"{len(rows) - failed} passed, {failed} failed")
-    return failed
-
-
-def main():
+def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--xenolith", help="Xenolith's image")
     parser.add_argument("--stock", help="stock Xen 4.17, unpacked")
+    parser.add_argument("--part", choices=parts.NAMES, action="append", help="only this part; may be repeated")
+    parser.add_argument("--row", "--filter", dest="row", metavar="REGEX", help="only rows whose name matches")
+    parser.add_argument("--list", action="store_true", help="list the rows and do nothing else")
     parser.add_argument("--json", metavar="FILE", help="write one object a row")
     parser.add_argument("--svg", metavar="FILE", help="draw the ratios")
-    parser.add_argument("--row", "--filter", dest="row", metavar="RE", help="rows to measure")
-    parser.add_argument("--args", default="", help="added to both boot lines, such as xpti=true")
+    parser.add_argument("--args", default="", metavar="OPTIONS", help="added to both boot lines, such as sched=credit")
     parser.add_argument("--images", help="folder of the built benchmark guest")
     parser.add_argument("--check", action="store_true",
                         help="only Xenolith, compared with the figures kept in the tree")
     parser.add_argument("--keep", action="store_true", help="write these figures anew")
     args = parser.parse_args()
-    if args.check or args.keep:
-        if not args.xenolith:
-            parser.error("--xenolith IMAGE is needed")
-        return 1 if check(args.xenolith, args.images, KEPT, args.keep) else 0
-    if not args.xenolith and not args.stock:
+    if not args.list and not args.xenolith and (args.check or args.keep or not args.stock):
         parser.error("--xenolith IMAGE and --stock IMAGE are needed, or one of them")
-    results = run(args.xenolith, args.stock, args.images, args.row, args.args,
-                  lambda line: print(line, flush=True))
+    if args.args and (args.check or args.keep):
+        parser.error("figures are kept of the bench's own boot lines: --args cannot be added")
+    return args
+
+
+def main():
+    args = arguments()
+    try:
+        chosen = parts.choose(args.part, args.row, args.args)
+    except LookupError as e:
+        print(f"bench: {e.args[0]}", file=sys.stderr)
+        return 2
+    if args.list:
+        print(parts.listing([part.name for part, _ in chosen]))
+        return 0
+    images = tiny.find_images(args.images)
+    if args.check or args.keep:
+        return 1 if kept.check(chosen, args.xenolith, images, measure, args.keep) else 0
+    hypervisors = {n: image for n, image in (("xenolith", args.xenolith), ("stock", args.stock)) if image}
+    results = run(chosen, hypervisors, images, args.args, lambda line: print(line, flush=True))
     if args.json:
         write_json(args.json, results)
     if args.svg:
-        write_svg(args.svg, results)
-    wanted = [n for n, image in (("xenolith", args.xenolith), ("stock", args.stock)) if image]
-    return 0 if complete(results, wanted) else 1
+        write_svg(args.svg, chosen, results)
+    progress.say(f"done in {progress.seconds():.0f} s")
+    return 0 if complete(results, hypervisors) else 1
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@
 namespace bench {
 namespace {
 
-constexpr unsigned kCheap = 2000, kDear = 200;
+constexpr unsigned kRounds = 2000;
 constexpr size_t kPage = 4096;
 
 void wait_for(pid_t child) {
@@ -40,12 +40,12 @@ Samples touch(char* at, unsigned pages) {
 }
 
 void processes() {
-    Samples::of(kDear, [](unsigned) {
+    Samples::of(kRounds, [](unsigned) {
         const pid_t child = static_cast<pid_t>(must(fork(), "fork"));
         if (child == 0) _exit(0);
         wait_for(child);
     }).print("fork_exit");
-    Samples::of(kDear, [](unsigned) {
+    Samples::of(kRounds, [](unsigned) {
         const pid_t child = static_cast<pid_t>(must(fork(), "fork"));
         if (child == 0) {
             execl("/proc/self/exe", "loops", "nothing", nullptr);
@@ -67,7 +67,7 @@ void pipe_round_trip() {
         while (read(there[0], &byte, 1) == 1) must(write(back[1], &byte, 1), "write");
         _exit(0);
     }
-    Samples::of(kCheap, [&](unsigned) {
+    Samples::of(kRounds, [&](unsigned) {
         must(write(there[1], &byte, 1), "write");
         must(read(back[0], &byte, 1), "read");
     }).print("pipe");
@@ -78,8 +78,8 @@ void pipe_round_trip() {
 
 void mappings() {
     constexpr size_t kSome = 16;
-    Samples::of(kCheap, [](unsigned) { unmap(map(kSome), kSome); }).print("mmap");
-    Samples::of(kCheap, [](unsigned) {
+    Samples::of(kRounds, [](unsigned) { unmap(map(kSome), kSome); }).print("mmap");
+    Samples::of(kRounds, [](unsigned) {
         char* at = map(kSome);
         for (size_t page = 0; page < kSome; ++page)
             static_cast<volatile char*>(at)[page * kPage] = 1;
@@ -87,15 +87,15 @@ void mappings() {
     }).print("mmap_touched");
     char* at = map(1);
     *at = 1;
-    Samples::of(kCheap, [at](unsigned i) {
+    Samples::of(kRounds, [at](unsigned i) {
         must(mprotect(at, kPage, i % 2 ? PROT_READ | PROT_WRITE : PROT_READ), "mprotect");
     }).print("mprotect");
     unmap(at, 1);
 }
 
 void faults() {
-    char* at = map(kCheap);
-    touch(at, kCheap).print("page_fault");
+    char* at = map(kRounds);
+    touch(at, kRounds).print("page_fault");
     std::array<int, 2> hold{};
     must(pipe(hold.data()), "pipe");
     const pid_t child = static_cast<pid_t>(must(fork(), "fork"));
@@ -104,19 +104,19 @@ void faults() {
         close(hold[1]);
         _exit(static_cast<int>(read(hold[0], &byte, 1)));
     }
-    touch(at, kCheap).print("copy_on_write");
+    touch(at, kRounds).print("copy_on_write");
     close(hold[1]);
     close(hold[0]);
     wait_for(child);
-    unmap(at, kCheap);
+    unmap(at, kRounds);
 }
 
 }  // namespace
 
 void run_loops() {
-    Samples::of(kCheap, [](unsigned) { syscall(SYS_getppid); }).print("system_call");
+    Samples::of(kRounds, [](unsigned) { syscall(SYS_getppid); }).print("system_call");
     std::signal(SIGUSR1, [](int) {});
-    Samples::of(kCheap, [](unsigned) { std::raise(SIGUSR1); }).print("signal");
+    Samples::of(kRounds, [](unsigned) { std::raise(SIGUSR1); }).print("signal");
     mappings();
     faults();
     pipe_round_trip();

@@ -12,7 +12,7 @@ void Samples::print(const std::string& name, uint64_t units) const {
     const double median =
         static_cast<double>(sorted[sorted.size() / 2]) / static_cast<double>(units);
     // A newline in front: the console may hold the beginning of somebody else's line.
-    std::printf("\nBENCH %s %.2f %.2f\n", name.c_str(), minimum, median);
+    std::printf("\nBENCH %s %.2f %.2f %zu\n", name.c_str(), minimum, median, sorted.size());
     std::fflush(stdout);
 }
 

@@ -34,7 +34,8 @@ class Samples {
         return samples;
     }
 
-    /// Prints "BENCH name minimum median"; each divided by `units`, such as the KiB of a reading.
+    /// Prints "BENCH name minimum median samples"; the former two divided by `units`, such as the
+    /// KiB of a reading.
     void print(const std::string& name, uint64_t units = 1) const;
 
   private:

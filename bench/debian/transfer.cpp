@@ -19,8 +19,7 @@ namespace bench {
 namespace {
 
 constexpr size_t kChunk = 64 << 10, kBlock = 4096;
-constexpr unsigned kTransfers = 10, kRoundTrips = 2000;
-constexpr size_t kTransfer = 2 << 20;
+constexpr unsigned kRounds = 2000;
 // What a connection is for, its first byte.
 enum Kind : char { kSend = 's', kReceive = 'r', kEcho = 'e' };
 
@@ -73,11 +72,11 @@ int connect_to(const char* address, unsigned short port, Kind kind) {
     must(read(peer, &kind, 1), "read");
     for (;;) {
         if (kind == kSend) {
-            receive_all(peer, data, kTransfer);
+            receive_all(peer, data, kChunk);
             must(write(peer, &byte, 1), "write");
         } else {
             if (read(peer, &byte, 1) != 1) std::exit(0);
-            send_all(peer, data, kind == kReceive ? kTransfer : 1);
+            send_all(peer, data, kind == kReceive ? kChunk : 1);
         }
     }
 }
@@ -88,15 +87,15 @@ void run_disk(const char* device) {
     const std::span<char> data = buffer();
     const int disk = static_cast<int>(must(open(device, O_RDWR | O_DIRECT), device));
     const off_t size = must(lseek(disk, 0, SEEK_END), "lseek");
-    const unsigned chunks = static_cast<unsigned>(static_cast<size_t>(size) / kChunk);
-    const auto at = [](unsigned i, size_t step) { return static_cast<off_t>(i * step); };
-    Samples::of(chunks, [&](unsigned i) {
+    // From the beginning again where the disk ends.
+    const auto at = [size](unsigned i, size_t step) { return static_cast<off_t>(i * step) % size; };
+    Samples::of(kRounds, [&](unsigned i) {
         must(pwrite(disk, data.data(), kChunk, at(i, kChunk)), "pwrite");
     }).print("disk_write", kChunk >> 10);
-    Samples::of(chunks, [&](unsigned i) {
+    Samples::of(kRounds, [&](unsigned i) {
         must(pread(disk, data.data(), kChunk, at(i, kChunk)), "pread");
     }).print("disk_read", kChunk >> 10);
-    Samples::of(kRoundTrips, [&](unsigned i) {
+    Samples::of(kRounds, [&](unsigned i) {
         must(pread(disk, data.data(), kBlock, at(i, kBlock)), "pread");
     }).print("disk_read_page");
     close(disk);
@@ -119,19 +118,19 @@ void run_network(const char* address, unsigned short port) {
     const std::span<char> data = buffer();
     char byte = 0;
     int peer = connect_to(address, port, kSend);
-    Samples::of(kTransfers, [&](unsigned) {
-        send_all(peer, data, kTransfer);
+    Samples::of(kRounds, [&](unsigned) {
+        send_all(peer, data, kChunk);
         receive_all(peer, {&byte, 1}, 1);
-    }).print("net_send", kTransfer >> 10);
+    }).print("net_send", kChunk >> 10);
     close(peer);
     peer = connect_to(address, port, kReceive);
-    Samples::of(kTransfers, [&](unsigned) {
+    Samples::of(kRounds, [&](unsigned) {
         must(write(peer, &byte, 1), "write");
-        receive_all(peer, data, kTransfer);
-    }).print("net_receive", kTransfer >> 10);
+        receive_all(peer, data, kChunk);
+    }).print("net_receive", kChunk >> 10);
     close(peer);
     peer = connect_to(address, port, kEcho);
-    Samples::of(kRoundTrips, [&](unsigned) {
+    Samples::of(kRounds, [&](unsigned) {
         must(write(peer, &byte, 1), "write");
         receive_all(peer, {&byte, 1}, 1);
     }).print("net_round_trip");

@@ -12,6 +12,7 @@ from .errors import Failure
 BUILD = "g++ cmake ninja-build libxen-dev fonts-spleen".split()
 RUN = "qemu-system-x86 e2fsprogs".split()
 TEST = "libgtest-dev xz-utils zstd lz4 bzip2 clang-14 clang-tidy-14 clang-format-14 ovmf".split()
+BENCH = ["cloc"]  # for the row of lines only
 FUZZ = "clang-14 libclang-rt-14-dev".split()  # for the search of --long only
 
 
