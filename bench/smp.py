@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import threading
+import time
 
 import run
 
@@ -28,7 +29,7 @@ BOOT_LINE = f"{run.BOOT_LINE} dom0_max_vcpus=2 dom0_vcpus_pin"
 SECONDS = 180  # for one boot, which takes about 25 s
 WINDOW = 0.002  # seconds (smp.cpp)
 STRETCH = 5     # so many windows together give a rate: 10 ms
-QUIET_LOAD = 0.5   # load average before the run, above which the machine is not idle
+BUSY = 0.25        # CPUs in use just before the run, above which the machine is not idle
 STEADY = 0.15      # by how much the ratios of the boots may differ in their middle half
 AT_ONCE = 0.90     # the part of the windows in which both vCPUs must have advanced
 WORSE = 0.05       # by how much a ratio may lie below stock's before it counts as worse: noise
@@ -100,9 +101,21 @@ class Boot:
         return statistics.mean(turn.at_once() for turn in self.turns[row])
 
 
-def boot(hypervisor, images, pattern):
+def choose(pattern):
+    """The rows (place, operation) whose name, such as one_domain.grant_copy, matches. Raises LookupError: none does."""
+    rows = [(place, operation) for place in PLACES for operation in OPERATIONS]
+    try:
+        chosen = [row for row in rows if re.search(pattern or "", ".".join(row))]
+    except re.error as e:
+        raise LookupError(f"--row {pattern}: {e}") from None
+    if not chosen:
+        raise LookupError(f"--row {pattern} matches no row; there are\n" + "\n".join(f"  {'.'.join(row)}" for row in rows))
+    return chosen
+
+
+def boot(hypervisor, images, rows):
     """One boot's Boot, and the last lines of its console if it did not come to its end."""
-    tests = [f"smp_{place}" for place in PLACES if not pattern or re.search(pattern, place)] 
+    tests = [f"smp_{place}" for place in PLACES if any(row[0] == place for row in rows)]
     argv = QEMU + ["-kernel", str(hypervisor), "-append", BOOT_LINE, "-initrd",
                    f"{images / 'bench-pv64'} tests={'+'.join(tests)}"]
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -144,13 +157,13 @@ class Measured:
         return max((boot.at_once(row) for boot in self.boots if boot.turns[row]), default=0)
 
 
-def measure(hypervisors, images, rounds, pattern, out):
+def measure(hypervisors, images, rows, rounds, out):
     """{hypervisor: Measured}; in each round each boots once, one after the other."""
     measured = {name: Measured() for name in hypervisors}
     for number in range(rounds):
         for name, image in hypervisors.items():
             out(f"round {number + 1} of {rounds}: {name}")
-            counted, trouble = boot(image, images, pattern)
+            counted, trouble = boot(image, images, rows)
             measured[name].boots.append(counted)
             measured[name].trouble += trouble
     return measured
@@ -187,13 +200,26 @@ def table(measured, rows, out):
     return results
 
 
-def run_bench(hypervisors, images, rounds, pattern, json_file, out):
+def cpu_seconds(stat):
+    """What the first line of /proc/stat says all CPUs have worked for, a virtual machine's host on their time included."""
+    user, nice, system, _idle, _wait, irq, softirq, steal, *_ = map(int, stat.split("\n")[0].split()[1:])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def cpus_in_use(seconds=2):
+    """How many CPUs have something to do, at this moment. (A load average would remember what went before.)"""
+    stat = pathlib.Path("/proc/stat")
+    before = cpu_seconds(stat.read_text())
+    time.sleep(seconds)
+    return (cpu_seconds(stat.read_text()) - before) / seconds
+
+
+def run_bench(hypervisors, images, rows, rounds, json_file, out):
     """The exit status: 0, 1 if a ratio is worse than stock's or a boot failed, TOO_LOADED."""
-    load, cpus = os.getloadavg()[0], os.cpu_count() or 1
-    reasons = [f"there was other work before the run: load {load:.1f}"] if load > QUIET_LOAD else []
+    used, cpus = cpus_in_use(), os.cpu_count() or 1
+    reasons = [f"there was other work before the run: {used:.1f} CPUs were in use"] if used > BUSY else []
     reasons += ["the machine has one CPU: two vCPUs cannot run at once"] if cpus < 2 else []
-    measured = measure(hypervisors, images, rounds, pattern, out)
-    rows = [(place, operation) for place in PLACES if not pattern or re.search(pattern, place) for operation in OPERATIONS]
+    measured = measure(hypervisors, images, rows, rounds, out)
     results = table(measured, rows, out)
     trouble = [f"{name}| {line}" for name, m in measured.items() for line in m.trouble]
     for row in rows:
@@ -215,14 +241,19 @@ def main():
     parser.add_argument("--xenolith", help="Xenolith's image")
     parser.add_argument("--stock", help="stock Xen 4.17, unpacked")
     parser.add_argument("--rounds", type=int, default=5, help="boots of each (5)")
-    parser.add_argument("--row", metavar="RE", help="one_domain or two_domains")
+    parser.add_argument("--row", metavar="RE", help="rows whose name matches, such as two_domains or one_domain.grant_copy")
     parser.add_argument("--json", metavar="FILE", help="write one object a row")
     parser.add_argument("--images", help="folder of the built benchmark guest")
     args = parser.parse_args()
     hypervisors = {n: i for n, i in (("xenolith", args.xenolith), ("stock", args.stock)) if i}
     if not hypervisors:
         parser.error("--xenolith IMAGE and --stock IMAGE are needed, or one of them")
-    return run_bench(hypervisors, run.find_images(args.images), args.rounds, args.row, args.json,
+    try:
+        rows = choose(args.row)
+    except LookupError as e:
+        print(f"bench: {e.args[0]}", file=sys.stderr)
+        return 2
+    return run_bench(hypervisors, run.find_images(args.images), rows, args.rounds, args.json,
                      lambda line: print(line, flush=True))
 
 

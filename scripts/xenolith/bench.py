@@ -30,7 +30,7 @@ def add_arguments(p) -> None:
     p.add_argument("--svg", metavar="FILE", help="draw the ratios; docs/bench.svg is such a picture")
     p.add_argument("--args", metavar="OPTIONS",
                    help="added to both boot lines, such as sched=credit; then isolation is not run by itself")
-    p.add_argument("--smp", action="store_true", help="two CPUs against one, by wall time (about eight minutes)")
+    p.add_argument("--smp", action="store_true", help="two CPUs against one, by wall time (about three minutes)")
 
 
 def main(options) -> int:

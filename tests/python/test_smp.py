@@ -51,6 +51,18 @@ class Smp(unittest.TestCase):
         in_turn = measured([(steady, [100, 0] * 5, [0, 100] * 5)])
         self.assertIn("only 0% of the windows", "".join(smp.objections({"stock": in_turn}, ROW)))
 
+    def test_rows_are_picked_by_name(self):
+        self.assertEqual(smp.choose("^two_.*[.]grant_copy$"), [("two_domains", "grant_copy")])
+        self.assertEqual(len(smp.choose(None)), len(smp.PLACES) * len(smp.OPERATIONS))
+        for bad in ("nothing_like_it", "("):
+            with self.assertRaises(LookupError):
+                smp.choose(bad)
+
+    def test_cpu_time_is_all_but_idling(self):
+        tick = smp.os.sysconf("SC_CLK_TCK")
+        line = "cpu " + " ".join(str(n * tick) for n in (1, 2, 3, 1000, 2000, 4, 5, 6, 7, 8))
+        self.assertEqual(smp.cpu_seconds(line + "\ncpu0 1 2 3"), 1 + 2 + 3 + 4 + 5 + 6)
+
     def test_a_boot_without_figures_is_no_ratio(self):
         self.assertEqual(smp.Measured().ratio(ROW), 0)
 

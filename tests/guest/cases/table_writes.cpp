@@ -152,8 +152,8 @@ TEST(table_write_upper_levels, "direct writes to L2, L3, L4 tables are not emula
 namespace {
 
 volatile uint64_t* both_write;
-volatile bool other_is_through;
-constexpr unsigned kWrites = 1000;
+volatile bool other_is_there, other_is_through;
+constexpr unsigned kWrites = 4000;
 
 /// Counts in an entry that is not present, and turns a bit of one that is to and fro.
 void count_and_turn(uint64_t bit) {
@@ -172,11 +172,13 @@ TEST(table_write_two_vcpus, "emulated L1 write: locked ones of two vCPUs to the 
      "cpus=2;vcpus=2") {
     const Target t;
     both_write = t.entry;
-    other_is_through = false;
+    other_is_there = other_is_through = false;
     start_second_vcpu([] {
+        other_is_there = true;
         count_and_turn(0x400);
         other_is_through = true;
     });
+    while (!other_is_there) asm volatile("pause");
     count_and_turn(0x200);
     CHECK(wait_for([] { return other_is_through; }, 20'000'000'000));
     CHECK_EQ(t.entry[1] >> 12, 2 * kWrites);
