@@ -1,5 +1,6 @@
-// Index masking: a guest's number, already checked against its bound, must not be used beyond the
-// bound by a CPU that speculates past the check (Spectre variant 1).
+// A check must hold for a CPU that speculates past it, too (Spectre variant 1). Index masking: a
+// guest's number, already checked against its bound, is not used beyond the bound. Where a check
+// decides whether what a guest has named may be read, what is read is waited for.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,16 @@ inline uint64_t index_nospec(uint64_t index, uint64_t size) {
     mask = static_cast<uint64_t>(static_cast<int64_t>(~(index | (size - 1 - index))) >> 63);
 #endif
     return index & mask;
+}
+
+/// Nothing behind it begins before the checks in front of it are done. For where what a guest has
+/// named is read next, and what was read leads on: one load alone shows nobody anything.
+inline void block_speculation() {
+#if defined(__x86_64__)
+    asm volatile("lfence" ::: "memory");
+#else
+#error "what holds speculation back here?"
+#endif
 }
 
 }  // namespace base

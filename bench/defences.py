@@ -21,7 +21,7 @@ from machine import QEMU
 from path import ARGUMENTS, FOURTH_IN_C, PRED_CMD, SPEC_CTRL, Path
 
 KNOWN = {
-    "LFENCEs in the code": "branch-harden: here indices and addresses are masked instead (docs/performance.md)",
+    "LFENCEs in the code": "branch-harden: here only where a check guards loads that lead on (docs/performance.md)",
     "places of returns": "one thunk: for Intel processors whose returns are predicted like indirect branches (XSA-469): docs/security.md",
 }
 # CPUID bits of what only the processor can do: (register, bit). The bench's has none of it.

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "arch/cpu.hpp"
+#include "base/nospec.hpp"
 #include "hv/domain/domain.hpp"
 #include "hv/grant/copy_end.hpp"
 #include "hv/grant/ops.hpp"
@@ -36,6 +37,7 @@ Status not_covered(const gnttab_copy& op) {
         return status;
     if (!from.covers(op.source.offset, op.len) || !to.covers(op.dest.offset, op.len)) [[unlikely]]
         return not_covered(op);
+    base::block_speculation();
     // Source and destination may be one frame, and overlap.
     if (op.len) memmove(to.at(op.dest.offset), from.at(op.source.offset), op.len);
     return GNTST_okay;

@@ -21,6 +21,7 @@
 #include <atomic>
 
 #include "arch/memory.hpp"
+#include "base/nospec.hpp"
 #include "base/result.hpp"
 #include "hv/limits.hpp"
 
@@ -188,6 +189,7 @@ class PageRef {
     static Result<PageRef> take(Mfn mfn, DomId owner) {
         PageInfo* page = page_info(mfn);
         if (!page || !page->get(owner)) return Errno::kEINVAL;
+        base::block_speculation();  // the frame is read next, and may lead on
         return adopt(page);
     }
     static PageRef adopt(PageInfo* page) {

@@ -1,6 +1,7 @@
 // What the rules of the policy mean.
 #include "hv/policy/policy.hpp"
 
+#include "base/nospec.hpp"
 #include "hv/domain/domain.hpp"
 
 namespace hv::policy {
@@ -26,6 +27,7 @@ bool allowed(Rule rule, const Domain& subject, const Domain* object) {
 
 Result<> check_rule(Rule rule, const Domain& subject, const Domain* object) {
     if (!allowed(rule, subject, object)) return Errno::kEPERM;
+    base::block_speculation();
     return {};
 }
 

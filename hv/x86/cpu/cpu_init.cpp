@@ -8,6 +8,7 @@
 #include "hv/x86/cpu/descriptors.hpp"
 #include "hv/x86/cpu/msr.hpp"
 #include "hv/x86/cpu/native.hpp"
+#include "hv/x86/cpu/speculation.hpp"
 #include "hv/x86/paging/host.hpp"
 
 extern "C" {
@@ -206,6 +207,7 @@ void init_this_cpu(CpuId cpu) {
     asm volatile("ltr %w0" ::"r"(kSelTss));
     write_cr4(own_cr4());
     set_syscall_msrs(cpu);
+    make_lfence_serialise();
 }
 
 uint64_t idle_cr3() {

@@ -19,6 +19,7 @@ inline constexpr uint32_t kSfMask = 0xc0000084;
 inline constexpr uint32_t kFsBase = 0xc0000100;
 inline constexpr uint32_t kGsBase = 0xc0000101;
 inline constexpr uint32_t kKernelGsBase = 0xc0000102;
+inline constexpr uint32_t kDeCfg = 0xc0011029;  ///< AMD's; bit 1: LFENCE holds what follows back
 }  // namespace msr
 
 /// Only MSRs that are known to exist: an access to another one is fatal in the hypervisor.

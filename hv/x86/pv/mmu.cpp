@@ -34,6 +34,9 @@ Entry* find_leaf(const Vcpu& vcpu, uint64_t linear) {
         const Entry e =
             read_entry(arch::mfn_to_virt<Entry>(table) + paging::index_of(linear, level));
         if ((e.raw() & (Entry::kPresent | Entry::kLarge)) != Entry::kPresent) return nullptr;
+        // An entry that is not present is anything the guest likes. What it seems to lead to may be
+        // read, but that must lead no further.
+        if (level < 4) base::block_speculation();
         table = e.mfn();
     }
     return arch::mfn_to_virt<Entry>(table) + paging::index_of(linear, 1);

@@ -133,8 +133,9 @@ Result<> Batch::update_entry(uint64_t address, uint64_t value, bool preserve_ad)
             return update_other_page(address, value, preserve_ad);
         leaf_table_ = mfn_of(address);
     }
-    return replace_leaf(tables_, frames_, arch::machine_to_virt<Entry>(address), Entry(value),
-                        preserve_ad);
+    // In that table by all means, also where a CPU only takes it that the request is about it.
+    Entry* slot = arch::mfn_to_virt<Entry>(leaf_table_) + (address & ~kPageMask) / sizeof(Entry);
+    return replace_leaf(tables_, frames_, slot, Entry(value), preserve_ad);
 }
 
 /// An entry of a higher table, or a word of a frame that is none. `page_` is its frame.

@@ -172,7 +172,8 @@ TEST(table_write_two_vcpus, "emulated L1 write: locked ones of two vCPUs to the 
      "cpus=2;vcpus=2") {
     const Target t;
     both_write = t.entry;
-    other_is_there = other_is_through = false;
+    other_is_there = false;
+    other_is_through = false;
     start_second_vcpu([] {
         other_is_there = true;
         count_and_turn(0x400);
