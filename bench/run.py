@@ -72,7 +72,7 @@ def arguments():
     parser.add_argument("--part", choices=parts.NAMES, action="append", help="only this part; may be repeated")
     parser.add_argument("--row", "--filter", dest="row", metavar="REGEX", help="only rows whose name matches")
     parser.add_argument("--list", action="store_true", help="list the rows and do nothing else")
-    parser.add_argument("--json", metavar="FILE", help="write one object a row")
+    parser.add_argument("--json", metavar="FILE", help="write a list with an object a row")
     parser.add_argument("--svg", metavar="FILE", help="draw the ratios")
     parser.add_argument("--args", default="", metavar="OPTIONS", help="added to both boot lines, such as sched=credit")
     parser.add_argument("--images", help="folder of the built benchmark guest")

@@ -10,7 +10,6 @@ with two idle CPUs: the run says when it had not got them, and its exit status i
 """
 import argparse
 import collections
-import json
 import os
 import pathlib
 import re
@@ -21,6 +20,7 @@ import threading
 import time
 
 import run
+from table import write_json
 
 QEMU = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "q35", "-smp", "2", "-m",
         "512", "-accel", "tcg,thread=multi", "-cpu", "max,-smap,-rdtscp", "-no-reboot", "-serial",
@@ -227,7 +227,7 @@ def run_bench(hypervisors, images, rows, rounds, json_file, out):
     for line in trouble + reasons:
         out(line)
     if json_file:
-        pathlib.Path(json_file).write_text("".join(json.dumps(r) + "\n" for r in results))
+        write_json(json_file, results)
     if trouble:
         return 1
     if reasons:
@@ -242,7 +242,7 @@ def main():
     parser.add_argument("--stock", help="stock Xen 4.17, unpacked")
     parser.add_argument("--rounds", type=int, default=5, help="boots of each (5)")
     parser.add_argument("--row", metavar="RE", help="rows whose name matches, such as two_domains or one_domain.grant_copy")
-    parser.add_argument("--json", metavar="FILE", help="write one object a row")
+    parser.add_argument("--json", metavar="FILE", help="write a list with an object a row")
     parser.add_argument("--images", help="folder of the built benchmark guest")
     args = parser.parse_args()
     hypervisors = {n: i for n, i in (("xenolith", args.xenolith), ("stock", args.stock)) if i}

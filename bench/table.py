@@ -91,8 +91,8 @@ def show(part, rows, measured, out=print):
 
 
 def write_json(path, results):
-    """One object a line, one line a row."""
-    pathlib.Path(path).write_text("".join(json.dumps(result) + "\n" for result in results))
+    """A list of objects, one line a row."""
+    pathlib.Path(path).write_text("[\n" + ",\n".join(json.dumps(result) for result in results) + "\n]\n")
 
 
 def complete(results, measured):

@@ -25,7 +25,7 @@ def add_arguments(p) -> None:
     p.add_argument("--row", "--filter", dest="row", metavar="REGEX",
                    help="only rows whose name matches, and only what must run for them (of isolation only with --part)")
     p.add_argument("--list", action="store_true", help="list the rows of each part and do nothing else")
-    p.add_argument("--json", metavar="FILE", help="write one object a row: part, row, unit, xenolith, stock, ratio, "
+    p.add_argument("--json", metavar="FILE", help="write a list with an object a row: part, row, unit, xenolith, stock, ratio, "
                    "goal, limit, met, samples, minimum, median")
     p.add_argument("--svg", metavar="FILE", help="draw the ratios; docs/bench.svg is such a picture")
     p.add_argument("--args", metavar="OPTIONS",

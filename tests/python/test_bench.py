@@ -93,11 +93,12 @@ class Table(unittest.TestCase):
     def test_large_figures_are_shown_in_millions(self):
         self.assertEqual(table.shown(123_456_789), "123 M")
 
-    def test_json_is_an_object_a_line(self):
-        with tempfile.NamedTemporaryFile() as file:
+    def test_json_is_a_list_with_a_line_a_row(self):
+        with tempfile.NamedTemporaryFile("r") as file:
             table.write_json(file.name, list(self.results.values()))
-            lines = Path(file.name).read_text().splitlines()
-            self.assertEqual([json.loads(line)["row"] for line in lines], list(self.results))
+            text = file.read()
+        self.assertEqual([result["row"] for result in json.loads(text)], list(self.results))
+        self.assertEqual(len(text.splitlines()), len(self.results) + 2)
 
 
 class Console(unittest.TestCase):
