@@ -60,6 +60,8 @@ class XEN_TSA(capability("shared_mutex")) PagingLock {
     /// For who shares the tables: whether others wait to have all alone.
     bool is_wanted_alone() const { return tables_.is_wanted_alone(); }
 
+    /// For who changes leaves: whether others wait to keep them out.
+    bool are_leaves_wanted() const { return leaves_.is_wanted_alone(); }
     /// For who shares the tables: nobody changes leaves until let go on.
     void stop_leaves() XEN_TSA(no_thread_safety_analysis) { leaves_.lock(); }
     void let_leaves_go_on() XEN_TSA(no_thread_safety_analysis) { leaves_.unlock(); }

@@ -84,6 +84,9 @@ class Batch {
     Batch& operator=(const Batch&) = delete;
 
     Result<> apply(const mmu_update& request);
+    /// Between two requests: a list may be as long as its guest likes, and who waits for the lock
+    /// may be another guest's tools.
+    [[gnu::noinline]] void let_others_in() XEN_TSA(no_thread_safety_analysis);
 
   private:
     [[gnu::always_inline]] inline Result<> update_entry(uint64_t address, uint64_t value,
@@ -105,6 +108,19 @@ void Batch::be_alone() {
     tables_.arch.paging_lock.unlock_leaves(share_);
     tables_.arch.paging_lock.lock();
     share_ = {};
+}
+
+void Batch::let_others_in() {
+    PagingLock& lock = tables_.arch.paging_lock;
+    if (!(share_ ? lock.are_leaves_wanted() : lock.is_wanted())) return;
+    leaf_table_ = kInvalidMfn;  // may be none when we have the lock again
+    if (share_) {
+        lock.unlock_leaves(share_);
+        share_ = lock.lock_leaves(arch::lock_stripe());
+    } else {
+        lock.unlock();
+        lock.lock();
+    }
 }
 
 /// A frame that is no page table (any more): an ordinary write, while it is held writable.
@@ -212,9 +228,12 @@ Outcome update_tables(Domain& tables, DomId frames, uint64_t address, uint64_t c
     {
         Batch batch(tables, frames);
         for (; left; --left, address += sizeof(mmu_update)) {
-            if ((left & 63) == 0 && left != wanted && preempt_requested()) {
-                result = Errno::kERESTART;
-                break;
+            if ((left & 63) == 0 && left != wanted) {
+                if (preempt_requested()) {
+                    result = Errno::kERESTART;
+                    break;
+                }
+                batch.let_others_in();
             }
             mmu_update request;
             result = GuestIn<mmu_update>(address).fetch(request);
