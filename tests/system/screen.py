@@ -144,6 +144,18 @@ def domain_0_gets_the_screen_and_a_panic_takes_it_back(hypervisor, folder):
         _is_panic(_text(session))
 
 
+def panic_of_another_cpu_stays(hypervisor, folder):
+    """The boot CPU is stopped otherwise than the rest: an INIT would have it begin with the firmware, which resets the others."""
+    with _boot(hypervisor, "other", folder, "console=com1,vga noreboot", kernel=paths.VMLINUZ, kernel_args="xenolith.nodisk") as session:
+        _read_until(session, r"dom0:~#")
+        tell(session.machine, "mce 1 1 0xbd00000000000000 0x4 0 0")
+        said = _read_until(session, LAST_WORDS)
+        expect("Panic on CPU 1:" in said, f"not a panic of CPU 1, but:\n{said}")
+        time.sleep(8)
+        expect(session.process.poll() is None, "the machine was reset in spite of noreboot")
+        _is_panic(_text(session))
+
+
 def kept_screen_goes_on(hypervisor, folder):
     with _boot(hypervisor, "keep", folder, "console=com1,vga vga=keep", kernel=paths.VMLINUZ, kernel_args="xenolith.nodisk") as session:
         _read_until(session, STARTED)
@@ -152,4 +164,4 @@ def kept_screen_goes_on(hypervisor, folder):
 
 
 CHECKS = [panic_stays_in_text_mode, panic_stays_on_a_frame_buffer, panic_waits_and_reboots,
-          domain_0_gets_the_screen_and_a_panic_takes_it_back, kept_screen_goes_on]
+          domain_0_gets_the_screen_and_a_panic_takes_it_back, panic_of_another_cpu_stays, kept_screen_goes_on]

@@ -1,4 +1,6 @@
 // The ends of the machine: reboot, power-off, halt.
+#include <atomic>
+
 #include "arch/cpu.hpp"
 #include "arch/memory.hpp"
 #include "arch/time.hpp"
@@ -24,11 +26,19 @@ void wait(Nanoseconds duration) {
     while (arch::now() < end) asm volatile("pause");
 }
 
-/// Keeps all other CPUs from doing more: INIT leaves them waiting for a SIPI that never comes.
+constexpr uint32_t kNobody = ~uint32_t{0};
+std::atomic<uint32_t> stopped_by{kNobody};  // the CPU that goes on alone
+
+/// Keeps all other CPUs from doing more: INIT leaves them waiting for a SIPI that never comes. But
+/// it has the boot CPU begin with the firmware (Intel's SDM vol. 3, MP initialization; the BSP
+/// flag), so that one gets an NMI: stay_if_stopped().
 void stop_other_cpus() {
     const CpuId self = arch::this_cpu();
+    stopped_by.store(static_cast<uint32_t>(self));
     arch::online_cpus().for_each([&](size_t cpu) {
-        if (cpu != self) irq::lapic::send_init(irq::lapic::id_of(static_cast<CpuId>(cpu)));
+        if (cpu == self) return;
+        const uint32_t id = irq::lapic::id_of(static_cast<CpuId>(cpu));
+        cpu == 0 ? irq::lapic::send_nmi(id) : irq::lapic::send_init(id);
     });
 }
 
@@ -64,6 +74,12 @@ void write_register(const acpi::Register& reg, uint8_t value) {
 }  // namespace
 
 namespace arch {
+
+void stay_if_stopped() {
+    const uint32_t alone = stopped_by.load();
+    if (alone == kNobody || alone == static_cast<uint32_t>(this_cpu())) return;
+    for (;;) asm volatile("cli; hlt");
+}
 
 void machine_quiesce() {
     asm volatile("cli");

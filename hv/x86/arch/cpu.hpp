@@ -76,6 +76,8 @@ void log_guest_state(const Domain& dying);
 
 /// From here on only this CPU does anything, no interrupt comes, and no lock is waited for.
 void machine_quiesce();
+/// From an NMI: does not return if another CPU has stopped the rest of the machine.
+void stay_if_stopped();
 [[noreturn]] void machine_restart();
 [[noreturn]] void machine_halt();
 /// Asks ACPI to power off (only after a Domain 0 told how, or with the tables' \_S5 unknown: halt).

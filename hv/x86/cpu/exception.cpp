@@ -56,6 +56,7 @@ bool from_guest(const Registers& regs) {
 
 void hypervisor_exception(Registers& regs) {
     const uint8_t vector = regs.entry_vector;
+    if (vector == kVectorNmi) arch::stay_if_stopped();
     if (vector == kVectorNmi || vector == kVectorDebug) return;
     if (vector == kVectorPageFault && pv::fix_hypervisor_fault(read_cr2(), regs.error_code)) return;
     if (regs.rip == reinterpret_cast<uint64_t>(guest_iret)) guest_iret_failed(regs);
@@ -78,7 +79,10 @@ void guest_exception(Registers& regs) {
     if (vector == kVectorMachineCheck || vector == kVectorDoubleFault)
         panic("machine check or double fault (vector {}) while a guest ran, rip {:x}", vector,
               regs.rip);
-    if (vector != kVectorNmi) pv::guest_exception(regs);
+    if (vector == kVectorNmi)
+        arch::stay_if_stopped();
+    else
+        pv::guest_exception(regs);
 }
 
 }  // namespace

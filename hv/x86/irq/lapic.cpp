@@ -189,6 +189,10 @@ void send_init(uint32_t apic_id) {
     command(apic_id, kLevelAssert | kDeliverInit);
 }
 
+void send_nmi(uint32_t apic_id) {
+    command(apic_id, kLevelAssert | kDeliverNmi);
+}
+
 void send_startup(uint32_t apic_id, uint8_t page) {
     command(apic_id, kLevelAssert | kDeliverStartup | page);
 }

@@ -28,6 +28,7 @@ void send_ipi_all_but_self(uint8_t vector);          ///< all online CPUs
 /// The two steps that start another CPU (manual, "MP Initialization Protocol"): INIT, then SIPI
 /// that lets it begin in real mode at `page` << 12. Waiting between them is the caller's.
 void send_init(uint32_t apic_id);
+void send_nmi(uint32_t apic_id);
 void send_startup(uint32_t apic_id, uint8_t page);
 
 /// The timer. Tick mode counts down once from `ticks` (0 stops it) at the bus clock, undivided;

@@ -50,6 +50,16 @@ bool wait_for(F done, uint64_t ns = 2'000'000'000) {
     return done();
 }
 
+/// Whether `progress()`, what another vCPU gets done meanwhile, is `enough` in ten of a hundred
+/// tries. Not in each: on a busy machine the other may not run just then. And once is too seldom:
+/// it may have run while this one did not, between two calls.
+template <typename F>
+bool goes_on(F progress, unsigned enough) {
+    unsigned good = 0;
+    for (unsigned i = 0; i < 100 && good < 10; ++i) good += progress() >= enough;
+    return good == 10;
+}
+
 /// Builds the context of vCPU 1 so that it runs `entry` on a stack of its own with upcalls masked.
 void second_vcpu_context(vcpu_guest_context_t& context, void (*entry)());
 /// Gives vCPU 1 work: VCPUOP_initialise where that has not been, then VCPUOP_up. It goes down when
