@@ -351,7 +351,7 @@ TEST(mmu_update_lets_others_in,
     });
     CHECK(wait_for([] { return others_updates > 0; }));
     const auto* list = reinterpret_cast<const mmu_update_t*>(window.va(0));
-    const bool went_on = goes_on([=] { return updates_during(list, kPages * kInPage); }, 50);
+    const bool went_on = goes_on([=] { return updates_during(list, kPages * kInPage); }, 400);
     CHECK(!raced_through);
     raced_through = true;
     CHECK(went_on);
