@@ -50,9 +50,9 @@ bool wait_for(F done, uint64_t ns = 2'000'000'000) {
     return done();
 }
 
-/// Whether `progress()`, what another vCPU gets done meanwhile, is `enough` in ten of 200 tries. Not
-/// in each: on a busy machine the other may not run just then. And once is too seldom: it may have
-/// run while this one did not, between two calls.
+/// Whether `progress()`, what another vCPU gets done meanwhile, is `enough` in ten of 200 tries.
+/// Not in each: on a busy machine the other may not run just then. And once is too seldom: it may
+/// have run while this one did not, between two calls.
 template <typename F>
 bool goes_on(F progress, unsigned enough) {
     unsigned good = 0;
